@@ -1,0 +1,52 @@
+# Sourced by ./run and ./check: the one list of Debian packages, and the build. Needs bash and $top.
+
+packages_build="gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libmicrohttpd-dev libseccomp-dev libinih-dev
+ python3 python3-dev"
+packages_check="libcmocka-dev python3-pytest clang clang-tidy clang-format cppcheck util-linux procps"
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$0: $*"; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "needs root or sudo to install: $*"
+    fi
+}
+
+# The packages among the arguments that are not installed.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        case "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" in
+            installed) ;;
+            *) printf '%s ' "$package" ;;
+        esac
+    done
+}
+
+install_packages() {
+    command -v dpkg-query >/dev/null || die "installs Debian's packages; elsewhere install what dist/setup.sh names and use meson"
+    local missing
+    missing=$(missing_packages "$@")
+    [ -n "$missing" ] || return 0
+    say "Installing from Debian: $missing"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update ||
+        die "apt-get update failed: check the network and /etc/apt/sources.list"
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2 ||
+        die "apt-get could not install: $missing"
+}
+
+# build_in DIR [MESON OPTIONS]
+build_in() {
+    local dir=$1
+    shift
+    # Debian's own interpreter and tools, whatever else is first in PATH.
+    PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH
+    if [ ! -f "$top/$dir/build.ninja" ]; then
+        rm -rf "${top:?}/$dir"
+        meson setup "$top/$dir" "$top" "$@" >&2 || die "meson could not configure $dir"
+    fi
+    ninja -C "$top/$dir" >&2 || die "the build in $dir failed"
+}

@@ -1,0 +1,31 @@
+/* Structured logs: one JSON object per line on standard error. Never a script's text, never a client's bytes, except
+ * through the escaping done here. One line is one write(), so lines of several processes do not mix. */
+#ifndef SAFE_SCRIPT_LOG_H
+#define SAFE_SCRIPT_LOG_H
+
+#include "fault.h"
+
+#include <stdint.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+
+struct log_field {
+    const char *name;
+    const char *text; /* the value when not NULL … */
+    int64_t number;   /* … else this one */
+};
+
+#define log_text(field_name, value)   ((struct log_field){.name = (field_name), .text = (value)})
+#define log_number(field_name, value) ((struct log_field){.name = (field_name), .number = (int64_t)(value)})
+
+/* `process` is "supervisor", "front", … and stands in every line; lines below `least` are dropped. */
+void log_open(const char *process, enum log_level least);
+
+/* log_event(LOG_INFO, "run finished", log_text("id", id), log_number("wall_ms", 12)); */
+#define log_event(level, event, ...)                                                                                   \
+    log_line((level), (event), (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.name = NULL}})
+void log_line(enum log_level level, const char *event, const struct log_field *fields);
+
+void log_fault(enum log_level level, const char *event, const struct fault *fault);
+
+#endif

@@ -1,0 +1,158 @@
+/* The protocol between our processes: one table of messages, one codec for both ends.
+ *
+ * Carrier: SOCK_SEQPACKET socket pairs, so a message is whole or absent. Both ends are of one build; a message is its
+ * struct, byte for byte, after an 8-byte header. What arrives must match its row exactly: known type, right direction,
+ * exact size, number of descriptors in range, allowed in the receiver's state. Anything else is WIRE_BROKEN, and the
+ * receiver ends that connection (and, where the peer is a child of ours, that child). */
+#ifndef SAFE_SCRIPT_WIRE_H
+#define SAFE_SCRIPT_WIRE_H
+
+#include "fault.h"
+#include "limits.h"
+#include "run.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN }; /* the peer of the supervisor on this connection */
+
+enum wire_type {
+    WIRE_SETUP = 1, /* supervisor → front: once, first. fds: jail description (memfd), then the listeners */
+    WIRE_STATE,     /* supervisor → front: serving state changed */
+    WIRE_RUN,       /* front → supervisor: run this. fds: job memfd, and stdin memfd if has_stdin */
+    WIRE_CANCEL,    /* front → supervisor: kill it. An unknown id is fine (it may just have ended) */
+    WIRE_STARTED,   /* supervisor → front: fds: report, stdout, stderr (read ends). Again for the same id if the run
+                       had to be started anew: forget what the first one wrote */
+    WIRE_OUTCOME,   /* supervisor → front: the whole jail is dead; the pipes end. Last word on this id */
+    WIRE_REFUSED,   /* supervisor → front: not run at all. Last word on this id */
+    WIRE_PLAN,      /* supervisor → zygote: once, first */
+    WIRE_READY,     /* zygote → supervisor: warm and able to clone */
+    WIRE_SPAWN,     /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends)[, cgroup] */
+    WIRE_SPAWNED,   /* zygote → supervisor: fds: pidfd */
+    WIRE_SPAWN_FAILED, /* zygote → supervisor */
+    WIRE_ENTER,        /* supervisor → run: cgroup and uid map are set; close the jail around you */
+    WIRE_JAILED,       /* run → supervisor: jailed, waiting. fds: seccomp listener, where there is one */
+    WIRE_JAIL_FAILED,  /* run → supervisor: could not; it exits */
+    WIRE_START,        /* supervisor → run: fds: job memfd[, stdin memfd]. The run closes this connection */
+    WIRE_TYPE_END
+};
+
+enum serving { SERVING_STARTING, SERVING_READY, SERVING_DRAINING };
+
+enum refusal {
+    REFUSED_FULL,     /* the queue is full: 429 */
+    REFUSED_STARTING, /* no jail can be had yet: 503 */
+    REFUSED_DRAINING, /* we are stopping: 503 */
+    REFUSED_BROKEN    /* no jail can be made here any more: 503 */
+};
+
+struct wire_setup {
+    struct limits limits;
+    uint32_t listeners; /* number of listening descriptors that follow the description */
+    uint32_t max_connections;
+    uint64_t body_timeout_ms; /* a request must be whole within this */
+    uint64_t idle_timeout_ms; /* a kept-alive connection without a request */
+    uint64_t buffered_bytes;  /* request bodies held at once, all together; more: 429 */
+};
+struct wire_state {
+    uint32_t serving; /* enum serving */
+};
+struct wire_run {
+    uint64_t id;
+    struct limits limits; /* the server's, lowered by the request */
+    uint32_t has_stdin;
+};
+struct wire_cancel {
+    uint64_t id;
+    uint32_t cause; /* CAUSE_CANCELLED, CAUSE_OUTPUT or CAUSE_RESULT */
+};
+struct wire_started {
+    uint64_t id;
+};
+struct wire_outcome {
+    uint64_t id;
+    struct facts facts;
+};
+struct wire_refused {
+    uint64_t id;
+    uint32_t reason; /* enum refusal */
+    uint32_t retry_after_s;
+};
+struct wire_spawn {
+    uint64_t slot;
+    uint64_t disk_bytes; /* size of the tmpfs: fixed at the mount, so not in WIRE_START */
+    uint32_t uid;        /* kernel uid that the supervisor will map to the run's own; 0: the run maps itself */
+    uint32_t has_cgroup; /* a v2 cgroup descriptor follows: clone into it */
+};
+struct wire_spawned {
+    uint64_t slot;
+    int32_t pid; /* in the supervisor's pid namespace */
+};
+struct wire_spawn_failed {
+    uint64_t slot;
+    struct fault fault;
+};
+struct wire_ready {
+    char version[64]; /* "CPython 3.11.2" */
+};
+struct wire_jailed {
+    uint32_t layers; /* bit set of enum layer_id that were applied in the run */
+};
+struct wire_start {
+    struct limits limits; /* rlimits are lowered to these before the script */
+};
+struct wire_empty {
+    uint32_t zero;
+};
+
+enum { WIRE_FDS = 16, WIRE_BYTES = 2048 };
+
+struct wire_message {
+    uint32_t type; /* enum wire_type */
+    int fds[WIRE_FDS];
+    int fd_count;
+    union {
+        struct wire_setup setup;
+        struct wire_state state;
+        struct wire_run run;
+        struct wire_cancel cancel;
+        struct wire_started started;
+        struct wire_outcome outcome;
+        struct wire_refused refused;
+        struct wire_spawn spawn;
+        struct wire_spawned spawned;
+        struct wire_spawn_failed spawn_failed;
+        struct wire_ready ready;
+        struct wire_jailed jailed;
+        struct wire_start start;
+        struct wire_empty empty;
+        uint8_t bytes[WIRE_BYTES];
+    };
+};
+
+enum wire_result {
+    WIRE_OK = 0,
+    WIRE_AGAIN = -1,  /* nothing there (or no room, when sending) */
+    WIRE_CLOSED = -2, /* the peer has gone */
+    WIRE_BROKEN = -3, /* the peer broke the protocol */
+};
+
+/* `plan` is an opaque, fixed-size body for WIRE_PLAN, so that this library need not know the jail. */
+int wire_send_plan(int socket, const void *plan, size_t size);
+int wire_receive_plan(int socket, void *plan, size_t size);
+
+/* Sends message (type, the union member that the row names, fds[0 … fd_count-1]); the descriptors stay the caller's.
+ * Never blocks on a non-blocking socket. Returns an enum wire_result; a message that breaks its own row aborts. */
+int wire_send(int socket, const struct wire_message *message);
+
+/* Receives one message that `from_supervisor` says came down or up the given link. On WIRE_OK the descriptors in
+ * message->fds are the caller's (close-on-exec); otherwise none was taken. Blocks only if the socket does. */
+int wire_receive(int socket, enum wire_link link, bool from_supervisor, struct wire_message *message);
+
+/* Closes what message->fds still holds; entries set to -1 are skipped. */
+void wire_close_fds(struct wire_message *message);
+
+/* The row's name, for logs: "RUN". */
+const char *wire_name(uint32_t type);
+
+#endif

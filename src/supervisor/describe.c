@@ -1,0 +1,99 @@
+#include "describe.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_report *reports, unsigned walls)
+{
+    for (int i = 0; i < LAYER_COUNT; i++) {
+        char text[768];
+        fprintf(out, "  %-11s %-4s %s\n", layer_table[i].name, reports[i].holds ? "yes" : "NO",
+                reports[i].holds ? reports[i].how : fault_text(&reports[i].fault, text, sizeof text));
+        if (!reports[i].holds)
+            fprintf(out, "  %-11s      taken over by: %s\n", "", layer_table[i].takes_over);
+    }
+    const struct attack_class *weakest = jail_weakest(plan->layers, walls);
+    if (weakest)
+        fprintf(out, "Below the minimum: fewer than %u of the layers here stop this class of attack: %s.\n", walls,
+                weakest->name);
+}
+
+static void put(struct buffer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct buffer *out, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (length > 0)
+        buffer_append(out, text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
+}
+
+/* Our own words and the kernel's error texts: ASCII, or UTF-8 from tables of ours. */
+static void put_string(struct buffer *out, const char *text)
+{
+    put(out, "\"");
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte == '"' || byte == '\\')
+            put(out, "\\%c", byte);
+        else if (byte < 0x20)
+            put(out, "\\u%04x", byte);
+        else
+            buffer_append(out, text, 1);
+    }
+    put(out, "\"");
+}
+
+static void put_member(struct buffer *out, const char *name, const char *value)
+{
+    put(out, ",\"%s\":", name);
+    if (value)
+        put_string(out, value);
+    else
+        put(out, "null");
+}
+
+static void put_layers(struct buffer *out, uint32_t layers)
+{
+    const char *separator = "";
+    for (int i = 0; i < LAYER_COUNT; i++) {
+        if (!(layers & LAYER_BIT(i)))
+            continue;
+        put(out, "%s", separator);
+        put_string(out, layer_table[i].name);
+        separator = ",";
+    }
+}
+
+static void put_layer(struct buffer *out, const struct layer *layer, const struct layer_report *report)
+{
+    char text[768];
+    put(out, "{\"name\":\"%s\",\"holds\":%s", layer->name, report->holds ? "true" : "false");
+    put_member(out, "gives", layer->gives);
+    put_member(out, "how", report->holds ? report->how : NULL);
+    put_member(out, "reason", report->holds ? NULL : fault_text(&report->fault, text, sizeof text));
+    put_member(out, "hint", report->holds ? NULL : fault_hint(&report->fault));
+    put_member(out, "takes_over", report->holds ? NULL : layer->takes_over);
+    put(out, "}");
+}
+
+void describe_json(struct buffer *out, const struct jail_plan *plan, const struct layer_report *reports, unsigned walls)
+{
+    put(out, "{\"layers\":[");
+    for (int i = 0; i < LAYER_COUNT; i++) {
+        put(out, "%s", i ? "," : "");
+        put_layer(out, &layer_table[i], &reports[i]);
+    }
+    put(out, "],\"attacks\":[");
+    for (size_t i = 0; i < attack_class_count; i++) {
+        put(out, "%s{\"class\":", i ? "," : "");
+        put_string(out, attack_classes[i].name);
+        put(out, ",\"walls\":[");
+        put_layers(out, attack_classes[i].walls & plan->layers);
+        put(out, "]}");
+    }
+    put(out, "],\"walls_needed\":%u,\"sufficient\":%s}", walls, jail_weakest(plan->layers, walls) ? "false" : "true");
+}

@@ -1,0 +1,174 @@
+/* The engine: everything that the supervisor owns. One thread, one epoll.
+ *
+ * Theory of operation. A slot is one jail's life: spawned by the zygote on our order, closed around itself, waiting in
+ * the pool, running one script, dead, free again. All slots are children of this process (CLONE_PARENT), so wait4()
+ * here is the only word on how a run ended. A run is what a client asked for: it waits in the queue for a slot, and
+ * takes it with it when it ends. The front (an HTTP server, or the command line's client) asks for runs and gets, for
+ * each, STARTED with the read ends of its pipes and OUTCOME with the facts.
+ *
+ * Trust: messages of the front and the zygote are checked against the wire table and then against our own state; from a
+ * slot we take JAILED or JAIL_FAILED before its script starts and nothing after. */
+#ifndef SAFE_SCRIPT_ENGINE_H
+#define SAFE_SCRIPT_ENGINE_H
+
+#include "cgroup.h"
+#include "interpreter.h"
+#include "jail.h"
+#include "run.h"
+#include "settings.h"
+#include "wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_SPAWNING, /* SPAWN sent to the zygote */
+    SLOT_ENTERING, /* SPAWNED; it closes its jail */
+    SLOT_WAITING,  /* jailed, in the pool */
+    SLOT_RUNNING,
+    SLOT_DYING, /* killed or failed; wait4() will tell */
+};
+
+/* What an epoll event is about; its pointer is the event's data. */
+struct source {
+    enum { SOURCE_SIGNAL, SOURCE_FRONT, SOURCE_ZYGOTE, SOURCE_CONTROL, SOURCE_LISTENER } kind;
+    void *owner;
+};
+
+struct run {
+    uint64_t id; /* the front's */
+    struct limits limits;
+    int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
+    uint64_t asked_us;
+    bool retried;
+    struct run *next; /* in the queue */
+};
+
+struct slot {
+    enum slot_state state;
+    struct source control_source, listener_source;
+    uint64_t serial; /* new for each life */
+    uint64_t zygote; /* generation that it was asked of */
+    uint64_t disk_bytes;
+    uint32_t layers;
+    uint32_t uid;
+    pid_t pid;
+    int pidfd, control, listener;
+    int report, out, err; /* read ends, until the front has them */
+    struct cgroup *cgroup;
+    struct run *run;
+    struct facts facts;
+    uint64_t state_us;                  /* when it came into its state */
+    uint64_t started_us;                /* when the script's time began */
+    uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
+    bool killed;
+    unsigned notices; /* answered denials */
+    struct slot *next_free;
+};
+
+struct child {
+    struct source source;
+    pid_t pid; /* 0: none */
+    int socket;
+    uint64_t started_us;
+    unsigned failures; /* in a row, without having been ready */
+    uint64_t retry_us; /* not started again before */
+    bool ready;
+};
+
+struct zygote {
+    struct child child;
+    uint64_t generation, spawned;
+};
+
+struct program {
+    int fd; /* of the executable */
+    char **argv;
+};
+
+struct engine {
+    const struct settings *settings;
+    struct jail_plan plan;
+    struct layer_report reports[LAYER_COUNT];
+    struct cgroups *cgroups;
+    struct interpreter interpreter;
+    char library[4096]; /* directory of our executables, extension and bootstrap */
+    int epoll;
+    struct source signal_source;
+    int signal_fd;
+
+    struct program front_program;
+    bool front_once; /* the command line's client: when it ends, so do we, with its status */
+    int front_status;
+    struct child front;
+    int description; /* memfd with the text of /v1/jail */
+    int listeners[LISTEN_MOST];
+    size_t listener_count;
+
+    struct zygote zygote, next_zygote; /* next: being warmed to take over */
+
+    struct slot *slots;
+    size_t slot_count;
+    struct slot *free_slots;
+    unsigned in_state[SLOT_DYING + 1];
+    uint64_t serial, uid_next;
+    unsigned cores;
+    uint64_t pool, concurrency;
+
+    struct run *queue_head, **queue_tail;
+    uint64_t queued;
+
+    unsigned jail_failures; /* in a row */
+    struct fault jail_fault;
+    uint64_t spawn_retry_us;
+    bool draining, quit;
+    uint64_t drain_deadline_us;
+    enum serving serving;
+};
+
+uint64_t now_us(void); /* CLOCK_MONOTONIC */
+
+/* Opens the engine: probes must have been made (plan, reports). Returns 0 or -1 with *fault. */
+int engine_open(struct engine *engine, struct fault *fault);
+/* Runs until told to stop. Returns the exit status. */
+int engine_serve(struct engine *engine);
+/* Kills and reaps what is left, removes cgroups. */
+void engine_close(struct engine *engine);
+
+int engine_watch(struct engine *engine, int fd, struct source *source);
+
+/* children.c: the front and the zygotes */
+void front_start(struct engine *engine);
+void front_lost(struct engine *engine, int status);
+void front_tell_state(struct engine *engine);
+/* Sends to the front; a front that does not take it is ended (its runs with it). */
+void front_send(struct engine *engine, struct wire_message *message);
+void zygote_start(struct engine *engine, struct zygote *zygote);
+void zygote_lost(struct engine *engine, struct zygote *zygote, int status);
+void zygote_event(struct engine *engine, struct zygote *zygote);
+void zygote_recycle(struct engine *engine);
+
+/* slot.c: one jail's life */
+void slot_spawn(struct engine *engine, uint64_t disk_bytes);
+void slot_spawned(struct engine *engine, struct slot *slot, int pidfd);
+void slot_control(struct engine *engine, struct slot *slot);
+void slot_start(struct engine *engine, struct slot *slot, struct run *run);
+void slot_kill(struct engine *engine, struct slot *slot, enum cause cause);
+void slot_look(struct engine *engine, struct slot *slot, uint64_t now);
+void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage);
+void slot_free(struct engine *engine, struct slot *slot);
+void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state);
+
+/* notify.c: system calls that the jail's filter refused or asks about */
+void slot_notified(struct engine *engine, struct slot *slot);
+
+/* supervisor.c */
+void run_finish(struct engine *engine, struct run *run, const struct facts *facts);
+void run_requeue(struct engine *engine, struct run *run); /* at the head of the queue */
+void run_free(struct run *run);
+void engine_balance(struct engine *engine); /* starts queued runs, refills the pool */
+
+#endif

@@ -1,0 +1,124 @@
+#include "interpreter.h"
+
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* One line per answer; directories that the running of scripts needs come as "path …". */
+static const char question[] =
+    "import sys,os,platform\n"
+    "i=sys.implementation\n"
+    "print('version',platform.python_implementation(),'%d.%d.%d'%sys.version_info[:3])\n"
+    "print('hex','%08x'%sys.hexversion)\n"
+    "p=[sys.executable,os.path.realpath(sys.executable)]\n"
+    "e=sys.executable\n"
+    "while os.path.islink(e):\n"
+    "    e=os.path.join(os.path.dirname(e),os.readlink(e)); p.append(e)\n"
+    "own=lambda d:d not in('/','/usr','/usr/local')\n"
+    "p+=[d for d in(sys.prefix,sys.exec_prefix,sys.base_prefix,sys.base_exec_prefix)if own(d)]\n"
+    "p+=[d for d in sys.path if d]\n"
+    "p.append(os.path.dirname(os.__file__))\n"
+    "for d in dict.fromkeys(p):\n"
+    "    if os.path.exists(d) and '\\n' not in d: print('path',d)\n";
+
+static void interpreter_ask(const char *executable, uid_t uid, int out)
+{
+    const char *const argv[] = {executable, "-I", "-B", "-c", question, NULL};
+    const char *const envp[] = {"LANG=C.UTF-8", "PATH=/usr/bin:/bin", NULL};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (uid) {
+        /* Reading stays possible below directories that only root may enter; nothing else does. */
+        struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+        struct __user_cap_data_struct data[2] = {{0}};
+        data[0].effective = data[0].permitted = data[0].inheritable = UINT32_C(1) << CAP_DAC_READ_SEARCH;
+        if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || syscall(SYS_setgroups, 0, NULL) ||
+            syscall(SYS_setresgid, uid, uid, uid) || syscall(SYS_setresuid, uid, uid, uid))
+            _exit(126);
+        if (syscall(SYS_capset, &header, data) == 0)
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0);
+    }
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (dup2(out, STDOUT_FILENO) < 0 || chdir("/"))
+        _exit(126);
+    execve(executable, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)envp);
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
+/* Reads all of fd into text, for at most ten seconds. Returns the length, or -1. */
+static ssize_t read_answer(int fd, char *text, size_t size)
+{
+    size_t length = 0;
+    while (length + 1 < size) {
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+        if (poll(&poll_fd, 1, 10000) <= 0)
+            return -1;
+        ssize_t got = read(fd, text + length, size - length - 1);
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        length += (size_t)got;
+    }
+    text[length] = 0;
+    return (ssize_t)length;
+}
+
+static int take_answer(struct interpreter *interpreter, const char *python, struct fault *fault)
+{
+    unsigned long hex = 0;
+    char *save = NULL;
+    for (char *line = strtok_r(interpreter->text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        if (strncmp(line, "version ", 8) == 0)
+            snprintf(interpreter->version, sizeof interpreter->version, "%s", line + 8);
+        else if (strncmp(line, "hex ", 4) == 0)
+            hex = strtoul(line + 4, NULL, 16);
+        else if (strncmp(line, "path ", 5) == 0 && interpreter->path_count < INTERPRETER_PATHS)
+            interpreter->paths[interpreter->path_count++] = (struct jail_path){.host = line + 5, .optional = true};
+    }
+    if (strncmp(interpreter->version, "CPython ", 8) != 0 || hex < 0x03090000)
+        return fault_set(fault, "interpreter", "version", 0, "%s is %s; CPython 3.9 or later is needed", python,
+                         *interpreter->version ? interpreter->version : "no Python");
+    return 0;
+}
+
+int interpreter_find(struct interpreter *interpreter, const char *python, uid_t uid, struct fault *fault)
+{
+    int pipe_fds[2], status = 0;
+    memset(interpreter, 0, sizeof *interpreter);
+    if (*python != '/')
+        return fault_set(fault, "interpreter", "open", 0, "%s: give the interpreter as an absolute path", python);
+    if (access(python, X_OK))
+        return fault_set(fault, "interpreter", "exec", errno, "%s", python);
+    snprintf(interpreter->executable, sizeof interpreter->executable, "%s", python);
+    if (pipe2(pipe_fds, O_CLOEXEC))
+        return fault_set(fault, "interpreter", "pipe2", errno, "%s", python);
+    auto_fd int in = pipe_fds[0];
+    pid_t pid = fork();
+    if (pid == 0)
+        interpreter_ask(interpreter->executable, uid, pipe_fds[1]);
+    close(pipe_fds[1]);
+    if (pid < 0)
+        return fault_set(fault, "interpreter", "fork", errno, "%s", python);
+    ssize_t length = read_answer(in, interpreter->text, sizeof interpreter->text);
+    if (length < 0)
+        kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    if (length < 0 || !WIFEXITED(status) || WEXITSTATUS(status))
+        return fault_set(fault, "interpreter", "run", 0, "%s did not run as a Python interpreter (status 0x%x)", python,
+                         (unsigned)status);
+    return take_answer(interpreter, python, fault);
+}

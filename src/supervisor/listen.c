@@ -1,0 +1,92 @@
+#include "listen.h"
+
+#include "scope.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum { BACKLOG = 4096 };
+
+static const char unix_prefix[] = "unix:";
+
+static int refuse(struct fault *fault, const char *operation, int error, const char *address)
+{
+    return fault_set(fault, "listen", operation, error, "%s", address);
+}
+
+static int listen_unix(const char *address, struct fault *fault)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    const char *path = address + sizeof unix_prefix - 1;
+    if (!*path || strlen(path) >= sizeof name.sun_path)
+        return refuse(fault, "bind", ENAMETOOLONG, address);
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return refuse(fault, "socket", errno, address);
+    /* A dead server's socket refuses; a living one's must not be taken away from it. */
+    struct stat info;
+    if (lstat(path, &info) == 0 && S_ISSOCK(info.st_mode)) {
+        auto_fd int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (probe >= 0 && connect(probe, (struct sockaddr *)&name, sizeof name) && errno == ECONNREFUSED)
+            unlink(path);
+    }
+    if (bind(fd, (struct sockaddr *)&name, sizeof name))
+        return refuse(fault, "bind", errno, address);
+    if (listen(fd, BACKLOG))
+        return refuse(fault, "listen", errno, address);
+    return take_fd(&fd);
+}
+
+/* Splits "host:port" or "[host]:port" in place. */
+static char *split_port(char *text)
+{
+    char *colon = strrchr(text, ':');
+    if (!colon)
+        return NULL;
+    *colon = 0;
+    size_t length = strlen(text);
+    if (*text == '[' && length > 2 && text[length - 1] == ']') {
+        text[length - 1] = 0;
+        memmove(text, text + 1, length - 1);
+    } else if (strchr(text, ':')) {
+        return NULL;
+    }
+    return colon + 1;
+}
+
+int listen_open(const char *address, struct fault *fault)
+{
+    char host[256];
+    struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0)
+        return listen_unix(address, fault);
+    if (strlen(address) >= sizeof host)
+        return refuse(fault, "parse", ENAMETOOLONG, "the address is too long");
+    memcpy(host, address, strlen(address) + 1);
+    const char *port = split_port(host);
+    if (!port || !*port || !*host)
+        return fault_set(fault, "listen", "parse", 0, "%s is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", address);
+    int problem = getaddrinfo(host, port, &hints, &found);
+    if (problem)
+        return fault_set(fault, "listen", "resolve", 0, "%s: %s", address, gai_strerror(problem));
+    auto_fd int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int one = 1, error = 0;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
+        bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, BACKLOG))
+        error = errno;
+    freeaddrinfo(found);
+    return error ? refuse(fault, "bind", error, address) : take_fd(&fd);
+}
+
+void listen_remove(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        if (strncmp(settings->listen[i], unix_prefix, sizeof unix_prefix - 1) == 0)
+            unlink(settings->listen[i] + sizeof unix_prefix - 1);
+    }
+}

@@ -1,0 +1,379 @@
+/* safe-script: the supervisor and the command line. Subcommands are rows of one table. */
+#include "describe.h"
+#include "engine.h"
+#include "listen.h"
+#include "log.h"
+#include "outcome.h"
+#include "scope.h"
+#include "settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+enum { EXIT_USAGE = 2 };
+
+static int serve(int argc, char **argv);
+static int run(int argc, char **argv);
+static int doctor(int argc, char **argv);
+static int policy(int argc, char **argv);
+
+static const struct subcommand {
+    const char *name, *arguments, *help;
+    int (*main)(int argc, char **argv);
+    const char *options; /* its own, beside the settings; NULL: none */
+    bool settings;       /* takes the settings */
+} subcommands[] = {
+    {"serve", "[SETTINGS]", "serve HTTP: POST /execute, POST /v1/runs", serve,
+     "  --check-config            check the configuration, print nothing, and exit\n", true},
+    {"run", "FILE [OPTIONS]", "run one script; its result goes to standard output", run,
+     "  FILE                      the script, or - for standard input\n"
+     "  --input JSON              value for main(input)\n"
+     "  --stdin FILE              text that the script can read (- for standard input)\n"
+     "  --file PATH=FILE          put FILE into the script's working directory as PATH; may be repeated\n"
+     "  --return GLOB             give these files of the working directory back (with --json); may be repeated\n"
+     "  --json                    print the whole run record\n",
+     true},
+    {"doctor", "[--json]", "try each layer of the jail here and say what holds; exit 1 below the minimum", doctor,
+     "  --json                    as JSON, the body of GET /v1/jail\n", true},
+    {"policy", "", "print the policy in force: paths, system calls, limits", policy, NULL, true},
+};
+
+/* The manual page's source, for the build; its lists are the tables'. */
+static void manual(void)
+{
+    puts(".TH SAFE-SCRIPT 1 \"\" \"safe-script " SAFE_SCRIPT_VERSION "\" \"User Commands\"\n"
+         ".SH NAME\nsafe-script \\- run untrusted Python scripts safely\n"
+         ".SH SYNOPSIS");
+    for (size_t i = 0; i < COUNT(subcommands); i++)
+        printf(".B safe-script %s\n%s\n.br\n", subcommands[i].name, subcommands[i].arguments);
+    puts(".SH DESCRIPTION\n"
+         "A client sends a script that defines main(); it runs in a jail of its own; the client gets what main() "
+         "returned, as "
+         "JSON, and what it printed. A run is a clone of a warm interpreter that is inside its jail before the script "
+         "reaches "
+         "it.\n.SH COMMANDS");
+    for (size_t i = 0; i < COUNT(subcommands); i++) {
+        printf(".TP\n.B %s %s\n%s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].help);
+        if (subcommands[i].options)
+            printf(".nf\n%s.fi\n", subcommands[i].options);
+    }
+    puts(".SH SETTINGS\nEach is a flag, a variable (\\-\\-grace\\-ms: SAFE_SCRIPT_GRACE_MS) or a key of the "
+         "configuration file "
+         "([server] and [limits], key = value); the later wins: file, environment, flags. PORT sets the port alone. An "
+         "unknown "
+         "name is an error everywhere.");
+    settings_print(stdout, true);
+    puts(".SH STATUSES\nHow a run ended, as a run record has it:");
+    for (int i = 0; i < STATUS_COUNT; i++)
+        printf(".TP\n.B %s\n%s\n", status_table[i].name, status_table[i].help);
+    puts(".SH LAYERS OF THE JAIL");
+    for (int i = 0; i < LAYER_COUNT; i++)
+        printf(".TP\n.B %s\n%s. Where it is missing: %s.\n", layer_table[i].name, layer_table[i].gives,
+               layer_table[i].takes_over);
+    puts(".SH SIGNALS\nSIGTERM and SIGINT: no new runs, those in flight end within the grace time, exit status 0. "
+         "Again: at once.\n"
+         ".SH EXIT STATUS\n"
+         ".B run\nexits with 0 only for status ok, 1 for any other, 2 for usage.\n"
+         ".B doctor\nexits with 1 below the minimum.\n"
+         ".B serve\nexits with 0 after a signal, 1 when it cannot start, 2 for settings.\n"
+         ".SH EXAMPLES\n.nf\nsafe-script serve \\-\\-listen 127.0.0.1:9000 \\-\\-limits.wall_ms 30s\n"
+         "safe-script run script.py \\-\\-input '{\"n\": 3}'\n"
+         "curl \\-\\-data\\-binary @script.py \\-H 'Content-Type: text/x-python' http://127.0.0.1:8080/execute\n.fi");
+}
+
+static void usage(FILE *out)
+{
+    fprintf(out, "safe-script %s: runs untrusted Python scripts safely\n\nUsage: safe-script COMMAND …\n\n",
+            SAFE_SCRIPT_VERSION);
+    for (size_t i = 0; i < COUNT(subcommands); i++)
+        fprintf(out, "  %-7s %-16s %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].help);
+    fputs("\nsafe-script COMMAND --help tells more; safe-script --version the version.\n", out);
+}
+
+static void usage_of(const struct subcommand *command)
+{
+    printf("Usage: safe-script %s %s\n%s.\n\n", command->name, command->arguments, command->help);
+    if (command->options)
+        printf("Options:\n%s", command->options);
+    fputs("  --help                    show this\n", stdout);
+    if (command->settings) {
+        putchar('\n');
+        settings_print(stdout, false);
+    }
+}
+
+/* ---- what all commands share ---- */
+
+/* The directory of our other executables: beside this one in a build tree, else where they are installed. */
+static int find_library(char *library, size_t size, struct fault *fault)
+{
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return fault_set(fault, "supervisor", "readlink", errno, "/proc/self/exe");
+    self[length] = 0;
+    *strrchr(self, '/') = 0;
+    const char *const places[] = {"", "/../libexec/safe-script", "/../lib/safe-script"};
+    for (size_t i = 0; i < COUNT(places); i++) {
+        char probe[4096 + 64], real[4096];
+        snprintf(probe, sizeof probe, "%s%s/safe-script-http", self, places[i]);
+        if (access(probe, X_OK) == 0 && realpath(probe, real)) {
+            *strrchr(real, '/') = 0;
+            snprintf(library, size, "%s", real);
+            return 0;
+        }
+    }
+    return fault_set(fault, "supervisor", "find", ENOENT, "safe-script-http, beside %s", self);
+}
+
+static uint64_t memory_available(void)
+{
+    struct sysinfo info;
+    return sysinfo(&info) ? UINT64_MAX : ((uint64_t)info.totalram * info.mem_unit) / 4 * 3;
+}
+
+/* Every waiting or running jail holds up to six descriptors here. */
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void size_engine(struct engine *engine, const struct settings *settings)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    engine->cores = cores < 1 ? 1 : (unsigned)cores;
+    uint64_t by_memory = memory_available() / settings->limits.value[LIMIT_MEMORY];
+    uint64_t concurrency = engine->cores * UINT64_C(16);
+    if (concurrency > by_memory)
+        concurrency = by_memory < 1 ? 1 : by_memory;
+    engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
+    engine->pool = settings->pool ? settings->pool : engine->cores * UINT64_C(4);
+    raise_open_files();
+}
+
+/* Loads settings and probes the jail. Returns an exit status, 0 to go on. */
+static int prepare(struct engine *engine, struct settings *settings, int argc, char **argv, struct rest *rest)
+{
+    if (settings_load(settings, argc, argv, rest)) {
+        fprintf(stderr, "safe-script: %s\n", settings->error);
+        return EXIT_USAGE;
+    }
+    if (settings->check_config)
+        return 0;
+    log_open("supervisor", (enum log_level)settings->log_level);
+    engine->settings = settings;
+    engine->plan.limits = settings->limits;
+    engine->epoll = engine->signal_fd = engine->description = -1;
+    jail_probe(&engine->plan, engine->reports);
+    return 0;
+}
+
+static int refuse_rest(const char *command, const struct rest *rest)
+{
+    if (rest->count == 0)
+        return 0;
+    fprintf(stderr, "safe-script %s: unknown argument \"%s\" (see safe-script %s --help)\n", command, rest->argument[0],
+            command);
+    return EXIT_USAGE;
+}
+
+static int fail(const struct fault *fault)
+{
+    char text[768];
+    fprintf(stderr, "safe-script: %s\n", fault_text(fault, text, sizeof text));
+    return 1;
+}
+
+/* What serve and run have in common: the minimum, the interpreter, our own files. */
+static int open_engine(struct engine *engine, const char *front, struct fault *fault)
+{
+    char path[4096 + 32];
+    const struct settings *settings = engine->settings;
+    if (jail_weakest(engine->plan.layers, (unsigned)settings->walls)) {
+        fputs("safe-script: the jail is not strong enough here to run strangers' code:\n", stderr);
+        describe_text(stderr, &engine->plan, engine->reports, (unsigned)settings->walls);
+        return fault_set(fault, "jail", "probe", 0, "see above; --walls 1 accepts less, on your own responsibility");
+    }
+    size_engine(engine, settings);
+    if (find_library(engine->library, sizeof engine->library, fault) ||
+        interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault))
+        return -1;
+    snprintf(path, sizeof path, "%s/%s", engine->library, front);
+    engine->front_program.fd = open(path, O_PATH | O_CLOEXEC);
+    if (engine->front_program.fd < 0)
+        return fault_set(fault, "front", "open", errno, "%s", path);
+    struct buffer text = {0};
+    describe_json(&text, &engine->plan, engine->reports, (unsigned)settings->walls);
+    engine->description = memfd_create("jail", MFD_CLOEXEC);
+    bool written = engine->description >= 0 && !text.failed &&
+                   write(engine->description, text.bytes, text.length) == (ssize_t)text.length;
+    buffer_free(&text);
+    if (!written)
+        return fault_set(fault, "supervisor", "memfd_create", errno, "the jail's description");
+    return engine_open(engine, fault);
+}
+
+/* ---- serve ---- */
+
+static void greet(const struct engine *engine)
+{
+    const struct settings *settings = engine->settings;
+    const char *first = settings->listen[0];
+    bool on_path = strncmp(first, "unix:", 5) == 0;
+    printf("safe-script %s, %s\n", SAFE_SCRIPT_VERSION, engine->interpreter.version);
+    puts("The jail here:");
+    describe_text(stdout, &engine->plan, engine->reports, (unsigned)settings->walls);
+    for (size_t i = 0; i < settings->listen_count; i++)
+        printf("Listening on %s%s\n", strncmp(settings->listen[i], "unix:", 5) ? "http://" : "", settings->listen[i]);
+    printf("Try:\n  curl %s%s%s/execute -H 'Content-Type: application/json' \\\n"
+           "    -d '{\"script\": \"def main():\\n    print(\\\"hello world\\\")\\n    return {\\\"message\\\": "
+           "\\\"done\\\"}\"}'\n",
+           on_path ? "--unix-socket " : "", on_path ? first + 5 : first, on_path ? " http://localhost" : "");
+    fflush(stdout);
+}
+
+static int serve(int argc, char **argv)
+{
+    static struct engine engine;
+    static struct settings settings;
+    struct rest rest;
+    struct fault fault;
+    int status = prepare(&engine, &settings, argc, argv, &rest);
+    if (status == 0)
+        status = refuse_rest("serve", &rest);
+    if (status || settings.check_config)
+        return status;
+    for (size_t i = 0; i < settings.listen_count; i++) {
+        int fd = listen_open(settings.listen[i], &fault);
+        if (fd < 0)
+            return fail(&fault);
+        engine.listeners[engine.listener_count++] = fd;
+    }
+    static char front_name[] = "safe-script-http", *front_argv[] = {front_name, NULL};
+    engine.front_program.argv = front_argv;
+    if (open_engine(&engine, "safe-script-http", &fault)) {
+        engine_close(&engine);
+        listen_remove(&settings);
+        return fail(&fault);
+    }
+    greet(&engine);
+    status = engine_serve(&engine);
+    engine_close(&engine);
+    listen_remove(&settings);
+    log_event(LOG_INFO, "stopped");
+    return status;
+}
+
+/* ---- run ---- */
+
+static int run(int argc, char **argv)
+{
+    static struct engine engine;
+    static struct settings settings;
+    struct rest rest;
+    struct fault fault;
+    int status = prepare(&engine, &settings, argc, argv, &rest);
+    if (status)
+        return status;
+    log_open("supervisor", settings.log_level == LOG_INFO ? LOG_ERROR : (enum log_level)settings.log_level);
+    char **client = calloc((size_t)rest.count + 2, sizeof *client);
+    if (!client)
+        return fail((fault_set(&fault, "supervisor", "calloc", errno, "arguments"), &fault));
+    static char client_name[] = "safe-script-run";
+    client[0] = client_name;
+    memcpy(client + 1, rest.argument, (size_t)rest.count * sizeof *client);
+    engine.front_program.argv = client;
+    engine.front_once = true;
+    settings.concurrency = settings.pool = 1;
+    if (open_engine(&engine, "safe-script-run", &fault)) {
+        engine_close(&engine);
+        return fail(&fault);
+    }
+    status = engine_serve(&engine);
+    if (engine.jail_failures >= 10)
+        fail(&engine.jail_fault);
+    engine_close(&engine);
+    free(client);
+    return status;
+}
+
+/* ---- doctor and policy ---- */
+
+static int doctor(int argc, char **argv)
+{
+    static struct engine engine;
+    static struct settings settings;
+    struct rest rest;
+    int status = prepare(&engine, &settings, argc, argv, &rest);
+    if (status)
+        return status;
+    bool json = rest.count == 1 && strcmp(rest.argument[0], "--json") == 0;
+    unsigned walls = (unsigned)settings.walls;
+    if (!json && (status = refuse_rest("doctor", &rest)))
+        return status;
+    if (json) {
+        struct buffer text = {0};
+        describe_json(&text, &engine.plan, engine.reports, walls);
+        fwrite(text.bytes, 1, text.length, stdout);
+        putchar('\n');
+        buffer_free(&text);
+    } else {
+        puts("The jail here:");
+        describe_text(stdout, &engine.plan, engine.reports, walls);
+    }
+    return jail_weakest(engine.plan.layers, walls) ? 1 : 0;
+}
+
+static int policy(int argc, char **argv)
+{
+    static struct engine engine;
+    static struct settings settings;
+    struct rest rest;
+    int status = prepare(&engine, &settings, argc, argv, &rest);
+    if (status == 0)
+        status = refuse_rest("policy", &rest);
+    if (status == 0)
+        jail_print_policy(&engine.plan);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "--help";
+    if (strcmp(name, "--version") == 0) {
+        puts("safe-script " SAFE_SCRIPT_VERSION);
+        return 0;
+    }
+    if (strcmp(name, "--man") == 0) {
+        manual();
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        usage(argc > 1 ? stdout : stderr);
+        return argc > 1 ? 0 : EXIT_USAGE;
+    }
+    for (size_t i = 0; i < COUNT(subcommands); i++) {
+        if (strcmp(name, subcommands[i].name) != 0)
+            continue;
+        for (int j = 2; j < argc; j++) {
+            if (strcmp(argv[j], "--help") == 0) {
+                usage_of(&subcommands[i]);
+                return 0;
+            }
+        }
+        return subcommands[i].main(argc - 2, argv + 2);
+    }
+    fprintf(stderr, "safe-script: unknown command \"%s\"\n", name);
+    usage(stderr);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,366 @@
+#include "settings.h"
+
+#include "log.h"
+#include "scope.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+extern char **environ;
+
+enum kind { KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_MILLISECONDS, KIND_BYTES, KIND_LEVEL };
+
+/* One setting. `--grace-ms`, `SAFE_SCRIPT_GRACE_MS` and `grace_ms` in [server] all come from its key. */
+static const struct row {
+    const char *key;
+    enum kind kind;
+    size_t offset;
+    const char *initial; /* as a person would write it; NULL: chosen from the machine */
+    uint64_t least, most;
+    const char *help;
+} rows[] = {
+#define AT(field) offsetof(struct settings, field)
+    {"listen", KIND_LIST, AT(listen), "127.0.0.1:8080", 0, 0,
+     "ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH; up to 8 times"},
+    {"python", KIND_TEXT, AT(python), "/usr/bin/python3", 0, 0,
+     "the CPython (3.9 or later, a venv's too) that runs scripts"},
+    {"pool", KIND_COUNT, AT(pool), NULL, 1, 1024, "jails kept waiting for a request (default: by cores)"},
+    {"concurrency", KIND_COUNT, AT(concurrency), NULL, 1, 4096, "runs at once (default: by cores and memory)"},
+    {"queue", KIND_COUNT, AT(queue), "1000", 1, 100000, "requests that may wait for a free place; more get 429"},
+    {"grace_ms", KIND_MILLISECONDS, AT(grace_ms), "15s", 0, 3600000, "time that runs in flight get after SIGTERM"},
+    {"recycle_runs", KIND_COUNT, AT(recycle_runs), "5000", 1, 1000000000, "a zygote is replaced after this many runs"},
+    {"recycle_minutes", KIND_COUNT, AT(recycle_minutes), "30", 1, 525600, "… or after this many minutes"},
+    {"connections", KIND_COUNT, AT(connections), "12000", 16, 100000,
+     "open connections; past it the longest idle is closed"},
+    {"body_timeout_ms", KIND_MILLISECONDS, AT(body_timeout_ms), "30s", 100, 3600000,
+     "a request must have arrived whole within this"},
+    {"idle_timeout_ms", KIND_MILLISECONDS, AT(idle_timeout_ms), "75s", 100, 86400000,
+     "an idle connection is closed after this"},
+    {"buffered_bytes", KIND_BYTES, AT(buffered_bytes), "256MiB", 1048576, UINT64_MAX / 2,
+     "request bodies held at once; more get 429"},
+    {"walls", KIND_COUNT, AT(walls), "2", 1, 4,
+     "layers that must stop each class of attack, else the server does not start"},
+    {"log_level", KIND_LEVEL, AT(log_level), "info", 0, 0, "debug, info, warning or error"},
+#undef AT
+};
+
+static const char *const levels[] = {"debug", "info", "warning", "error"};
+
+static int refuse(struct settings *settings, const char *where, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static int refuse(struct settings *settings, const char *where, const char *format, ...)
+{
+    va_list arguments;
+    int length = snprintf(settings->error, sizeof settings->error, "%s: ", where);
+    va_start(arguments, format);
+    if (length > 0 && (size_t)length < sizeof settings->error)
+        vsnprintf(settings->error + length, sizeof settings->error - (size_t)length, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+static const struct {
+    enum kind kind;
+    const char *suffix;
+    uint64_t factor;
+} suffixes[] = {
+    {KIND_BYTES, "K", 1024},      {KIND_BYTES, "KiB", 1024},      {KIND_BYTES, "M", 1048576},
+    {KIND_BYTES, "MiB", 1048576}, {KIND_BYTES, "G", 1073741824},  {KIND_BYTES, "GiB", 1073741824},
+    {KIND_MILLISECONDS, "ms", 1}, {KIND_MILLISECONDS, "s", 1000}, {KIND_MILLISECONDS, "min", 60000},
+};
+
+/* "10s", "256MiB", "42": a whole number and, where the kind has units, one of them. */
+static int parse_number(enum kind kind, const char *text, uint64_t *value)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return -1;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    if (errno)
+        return -1;
+    while (*end == ' ')
+        end++;
+    if (!*end)
+        return 0;
+    for (size_t i = 0; i < COUNT(suffixes); i++) {
+        if (suffixes[i].kind == kind && strcmp(end, suffixes[i].suffix) == 0)
+            return __builtin_mul_overflow(*value, suffixes[i].factor, value) ? -1 : 0;
+    }
+    return -1;
+}
+
+static int set_number(struct settings *settings, const char *where, enum kind kind, const char *text, uint64_t least,
+                      uint64_t most, uint64_t *value)
+{
+    static const char *const units[] = {[KIND_COUNT] = "",
+                                        [KIND_MILLISECONDS] = " (milliseconds, or with ms, s, min)",
+                                        [KIND_BYTES] = " (bytes, or with KiB, MiB, GiB)"};
+    if (parse_number(kind, text, value) || *value < least || *value > most)
+        return refuse(settings, where, "\"%s\" is not a whole number from %" PRIu64 " to %" PRIu64 "%s", text, least,
+                      most, units[kind]);
+    return 0;
+}
+
+static int set_row(struct settings *settings, const char *where, const struct row *row, const char *text, bool first)
+{
+    char *field = (char *)settings + row->offset;
+    if (!*text)
+        return refuse(settings, where, "needs a value");
+    switch (row->kind) {
+    case KIND_TEXT:
+        *(const char **)(void *)field = text;
+        return 0;
+    case KIND_LIST:
+        if (first)
+            settings->listen_count = 0;
+        if (settings->listen_count == LISTEN_MOST)
+            return refuse(settings, where, "at most %d addresses", LISTEN_MOST);
+        settings->listen[settings->listen_count++] = text;
+        return 0;
+    case KIND_LEVEL:
+        for (size_t i = 0; i < COUNT(levels); i++) {
+            if (strcmp(text, levels[i]) == 0) {
+                settings->log_level = i;
+                return 0;
+            }
+        }
+        return refuse(settings, where, "\"%s\" is not one of debug, info, warning, error", text);
+    case KIND_COUNT:
+    case KIND_MILLISECONDS:
+    case KIND_BYTES:
+        break;
+    }
+    return set_number(settings, where, row->kind, text, row->least, row->most, (uint64_t *)(void *)field);
+}
+
+static int set_limit(struct settings *settings, const char *where, enum limit limit, const char *text)
+{
+    static const enum kind kinds[] = {
+        [UNIT_MILLISECONDS] = KIND_MILLISECONDS, [UNIT_BYTES] = KIND_BYTES, [UNIT_COUNT] = KIND_COUNT};
+    const struct limit_row *row = &limit_table[limit];
+    return set_number(settings, where, kinds[row->unit], text, row->least, row->most, &settings->limits.value[limit]);
+}
+
+/* Compares key with a name in another spelling: '-' for '_' in flags, upper case in variables. */
+static bool same(const char *key, const char *name, size_t length)
+{
+    if (strlen(key) != length)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        int other = tolower((unsigned char)name[i]);
+        if (key[i] != (other == '-' ? '_' : other))
+            return false;
+    }
+    return true;
+}
+
+/* Returns 1 when there is no such setting. `seen` has a bit per row: whether this source has set it already. */
+static int set(struct settings *settings, const char *where, bool limit, const char *name, size_t length,
+               const char *text, uint64_t *seen)
+{
+    if (limit) {
+        for (int i = 0; i < LIMIT_COUNT; i++) {
+            if (same(limit_table[i].name, name, length))
+                return text ? set_limit(settings, where, (enum limit)i, text)
+                            : refuse(settings, where, "needs a value");
+        }
+        return 1;
+    }
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (!same(rows[i].key, name, length))
+            continue;
+        if (!text)
+            return refuse(settings, where, "needs a value");
+        bool first = !(*seen & (UINT64_C(1) << i));
+        *seen |= UINT64_C(1) << i;
+        return set_row(settings, where, &rows[i], text, first);
+    }
+    return 1;
+}
+
+struct file {
+    struct settings *settings;
+    const char *path;
+    uint64_t seen;
+};
+
+/* inih: returns nonzero for success, and stops at the first line that gives 0. */
+static int on_file_entry(void *user, const char *section, const char *name, const char *value)
+{
+    struct file *file = user;
+    struct settings *settings = file->settings;
+    char where[256];
+    snprintf(where, sizeof where, "%s: [%s] %s", file->path, section, name);
+    bool limit = strcmp(section, "limits") == 0;
+    if (!limit && strcmp(section, "server") != 0) {
+        refuse(settings, where, "unknown section (there are [server] and [limits])");
+        return 0;
+    }
+    char *kept = strdup(value); /* lives as long as the process */
+    if (!kept) {
+        refuse(settings, where, "out of memory");
+        return 0;
+    }
+    int result = set(settings, where, limit, name, strlen(name), kept, &file->seen);
+    if (result > 0)
+        refuse(settings, where, "unknown setting");
+    return result == 0;
+}
+
+static int load_file(struct settings *settings, const char *path)
+{
+    struct file file = {.settings = settings, .path = path};
+    int line = ini_parse(path, on_file_entry, &file);
+    if (line == 0)
+        return 0;
+    if (line < 0)
+        return refuse(settings, path, "%s", line == -1 ? strerror(errno) : "out of memory");
+    if (!*settings->error)
+        refuse(settings, path, "not \"key = value\"");
+    size_t length = strlen(settings->error);
+    snprintf(settings->error + length, sizeof settings->error - length, " (line %d)", line);
+    return -1;
+}
+
+static int load_environment(struct settings *settings)
+{
+    static const char prefix[] = "SAFE_SCRIPT_", limits[] = "LIMITS_";
+    uint64_t seen = 0;
+    const char *port = getenv("PORT");
+    if (port && *port) {
+        /* The convention of containers and clouds: only the port is given. */
+        static char address[40];
+        uint64_t number;
+        if (set_number(settings, "PORT", KIND_COUNT, port, 1, 65535, &number))
+            return -1;
+        snprintf(address, sizeof address, "127.0.0.1:%" PRIu64, number);
+        settings->listen[0] = address;
+        settings->listen_count = 1;
+    }
+    for (char **variable = environ; *variable; variable++) {
+        const char *name = *variable;
+        const char *value = strchr(name, '=');
+        if (strncmp(name, prefix, sizeof prefix - 1) != 0 || !value)
+            continue;
+        char where[128];
+        snprintf(where, sizeof where, "%.*s", (int)(value - name), name);
+        name += sizeof prefix - 1;
+        if (strncmp(name, "CONFIG=", 7) == 0)
+            continue;
+        bool limit = strncmp(name, limits, sizeof limits - 1) == 0;
+        if (limit)
+            name += sizeof limits - 1;
+        int result = set(settings, where, limit, name, (size_t)(value - name), value + 1, &seen);
+        if (result)
+            return result > 0 ? refuse(settings, where, "unknown setting") : -1;
+    }
+    return 0;
+}
+
+/* One flag, "--name value" or "--name=value"; *at is moved past a separate value. Returns 1 when it is no setting. */
+static int load_flag(struct settings *settings, int argc, char **argv, int *at, uint64_t *seen)
+{
+    const char *name = argv[*at] + 2;
+    const char *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    bool limit = strncmp(name, "limits.", 7) == 0;
+    const char *value = equals ? equals + 1 : *at + 1 < argc ? argv[*at + 1] : NULL;
+    char where[128];
+    snprintf(where, sizeof where, "--%.*s", (int)length, name);
+    int result = limit ? set(settings, where, true, name + 7, length - 7, value, seen)
+                       : set(settings, where, false, name, length, value, seen);
+    if (result == 0 && !equals)
+        *at += 1;
+    return limit && result > 0 ? refuse(settings, where, "unknown limit") : result;
+}
+
+static int load_flags(struct settings *settings, int argc, char **argv, struct rest *rest)
+{
+    uint64_t seen = 0;
+    *rest = (struct rest){.argument = argv, .count = 0};
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--check-config") == 0) {
+            settings->check_config = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--config") == 0) {
+            i++; /* read before */
+            continue;
+        }
+        if (strncmp(argv[i], "--config=", 9) == 0)
+            continue;
+        int result = strncmp(argv[i], "--", 2) == 0 ? load_flag(settings, argc, argv, &i, &seen) : 1;
+        if (result < 0)
+            return -1;
+        if (result > 0)
+            rest->argument[rest->count++] = argv[i];
+    }
+    return 0;
+}
+
+static const char *config_path(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--config") == 0)
+            return i + 1 < argc ? argv[i + 1] : "";
+        if (strncmp(argv[i], "--config=", 9) == 0)
+            return argv[i] + 9;
+    }
+    return getenv("SAFE_SCRIPT_CONFIG");
+}
+
+int settings_load(struct settings *settings, int argc, char **argv, struct rest *rest)
+{
+    *settings = (struct settings){0};
+    limits_default(&settings->limits);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rows[i].initial && set_row(settings, "default", &rows[i], rows[i].initial, true))
+            return -1;
+    }
+    const char *path = config_path(argc, argv);
+    if (path && (*path ? load_file(settings, path) : refuse(settings, "--config", "needs a value")))
+        return -1;
+    if (load_environment(settings))
+        return -1;
+    return load_flags(settings, argc, argv, rest);
+}
+
+/* "--grace-ms" or "--limits.wall_ms", then what it is; in troff its hyphens are minus signs. */
+static void print_entry(FILE *out, bool manual, const char *prefix, const char *key, const char *help,
+                        const char *initial)
+{
+    char name[40];
+    snprintf(name, sizeof name, "%s%s", prefix, key);
+    for (char *c = name; !strchr(prefix, '.') && *c; c++)
+        *c = *c == '_' ? '-' : *c;
+    if (manual)
+        fprintf(out, ".TP\n.B \\-\\-%s\n%s", name + 2, help);
+    else
+        fprintf(out, "  %-26s%s", name, help);
+    if (initial)
+        fprintf(out, " (default %s)", initial);
+    fputc('\n', out);
+}
+
+void settings_print(FILE *out, bool manual)
+{
+    if (!manual)
+        fputs("Settings (flag --grace-ms, variable SAFE_SCRIPT_GRACE_MS, or grace_ms in [server] of the file):\n", out);
+    print_entry(out, manual, "--", "config", "read this configuration file (also SAFE_SCRIPT_CONFIG)", NULL);
+    for (size_t i = 0; i < COUNT(rows); i++)
+        print_entry(out, manual, "--", rows[i].key, rows[i].help, rows[i].initial);
+    if (!manual)
+        fputs("Limits of each run (flag --limits.wall_ms, variable SAFE_SCRIPT_LIMITS_WALL_MS, or [limits] in the "
+              "file):\n",
+              out);
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        char value[40];
+        print_entry(out, manual, "--limits.", limit_table[i].name, limit_table[i].help,
+                    limit_text((enum limit)i, limit_table[i].initial, value, sizeof value));
+    }
+}

@@ -1,0 +1,45 @@
+/* Settings: one table, three sources (configuration file, environment, flags; the later wins), unknown names refused in
+ * each. The limits of limits.h are settings too, in the section [limits]. Whoever starts the server is trusted; values
+ * are still checked against their rows. */
+#ifndef SAFE_SCRIPT_SETTINGS_H
+#define SAFE_SCRIPT_SETTINGS_H
+
+#include "limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { LISTEN_MOST = 8 };
+
+struct settings {
+    const char *listen[LISTEN_MOST];
+    size_t listen_count;
+    const char *python;
+    uint64_t pool, concurrency, queue; /* 0: chosen from the machine's cores and memory */
+    uint64_t grace_ms, recycle_runs, recycle_minutes;
+    uint64_t connections, body_timeout_ms, idle_timeout_ms, buffered_bytes;
+    uint64_t walls;
+    uint64_t log_level; /* enum log_level */
+    bool check_config;
+    struct limits limits;
+    char error[512]; /* why settings_load() refused */
+};
+
+/* Arguments that are no settings: the file of `run`, its own options. */
+struct rest {
+    char **argument;
+    int count;
+};
+
+/* Reads defaults, the file of --config (or SAFE_SCRIPT_CONFIG), the environment, then the flags among argv. What starts
+ * with -- and is no setting goes, with everything that is no flag, to rest (argv is reordered, nothing is copied).
+ * Returns 0, or -1 with settings->error (one line that names the file and line, variable or flag). Strings point into
+ * argv, the environment, or memory that lives as long as the process. */
+int settings_load(struct settings *settings, int argc, char **argv, struct rest *rest);
+
+/* Prints the table as the --help of subcommands has it, or as the manual page's source (troff). */
+void settings_print(FILE *out, bool manual);
+
+#endif

@@ -1,0 +1,411 @@
+/* One jail's life. States and what moves between them:
+ *
+ *   FREE ──spawn──▶ SPAWNING ──SPAWNED──▶ ENTERING ──JAILED──▶ WAITING ──start──▶ RUNNING ──wait4()──▶ FREE
+ *                      │ zygote died, failed  │ JAIL_FAILED, too slow                │ limits, cancel
+ *                      └────────▶ FREE        └────────▶ DYING ──wait4()──▶ FREE     └──▶ killed, still RUNNING
+ */
+#include "engine.h"
+
+#include "log.h"
+#include "outcome.h"
+#include "policy.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum {
+    WATCHDOG_US = 20000, /* how often a run's memory is looked at where no cgroup counts it */
+    LOOK_LEAST_US = 5000,
+};
+
+void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state)
+{
+    engine->in_state[slot->state]--;
+    engine->in_state[state]++;
+    slot->state = state;
+    slot->state_us = now_us();
+}
+
+static void slot_close(struct slot *slot)
+{
+    drop_fd(&slot->pidfd);
+    drop_fd(&slot->control);
+    drop_fd(&slot->listener);
+    drop_fd(&slot->report);
+    drop_fd(&slot->out);
+    drop_fd(&slot->err);
+}
+
+void slot_free(struct engine *engine, struct slot *slot)
+{
+    struct fault fault;
+    slot_close(slot);
+    if (slot->cgroup && cgroup_kill(slot->cgroup, &fault)) {
+        /* Something in it would not die: never reuse it. */
+        log_fault(LOG_WARNING, "a cgroup could not be emptied", &fault);
+        slot->cgroup = NULL;
+    }
+    slot_set_state(engine, slot, SLOT_FREE);
+    slot->next_free = engine->free_slots;
+    engine->free_slots = slot;
+}
+
+/* The run's ends of its descriptors, for SPAWN. */
+struct ends {
+    int fds[5];
+    int count;
+};
+
+static void ends_close(struct ends *ends)
+{
+    for (int i = 0; i < 4; i++)
+        drop_fd(&ends->fds[i]);
+}
+
+static int slot_open_pipes(struct slot *slot, struct ends *ends)
+{
+    int pair[2];
+    int *const ours[] = {&slot->report, &slot->out, &slot->err};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return -1;
+    slot->control = pair[0];
+    ends->fds[0] = pair[1];
+    fcntl(slot->control, F_SETFL, O_NONBLOCK);
+    for (int i = 0; i < 3; i++) {
+        if (pipe2(pair, O_CLOEXEC))
+            return -1;
+        *ours[i] = pair[0];
+        ends->fds[1 + i] = pair[1];
+    }
+    return 0;
+}
+
+static int slot_prepare(struct engine *engine, struct slot *slot, struct fault *fault)
+{
+    struct limits limits = engine->settings->limits;
+    limits.value[LIMIT_DISK] = slot->disk_bytes;
+    if (!engine->cgroups)
+        return 0;
+    if (!slot->cgroup && !(slot->cgroup = cgroup_new(engine->cgroups, fault)))
+        return -1;
+    return cgroup_reset(slot->cgroup, &limits, fault);
+}
+
+static void spawn_failed(struct engine *engine, const struct fault *fault)
+{
+    engine->jail_fault = *fault;
+    engine->jail_failures++;
+    uint64_t wait_ms = engine->jail_failures < 3 ? 10 : engine->jail_failures < 10 ? 200 : 2000;
+    engine->spawn_retry_us = now_us() + wait_ms * 1000;
+    if (engine->jail_failures == 1 || engine->jail_failures == 3 || engine->jail_failures % 30 == 0)
+        log_fault(LOG_ERROR, "a jail could not be made", fault);
+}
+
+void slot_spawn(struct engine *engine, uint64_t disk_bytes)
+{
+    struct slot *slot = engine->free_slots;
+    struct fault fault;
+    struct ends ends = {{-1, -1, -1, -1, -1}, 4};
+    if (!slot || !engine->zygote.child.ready)
+        return;
+    slot->disk_bytes = disk_bytes;
+    slot->serial = ++engine->serial;
+    slot->zygote = engine->zygote.generation;
+    slot->killed = false;
+    slot->notices = 0;
+    slot->layers = 0;
+    slot->pid = 0;
+    slot->uid = 0;
+    slot->facts = (struct facts){0};
+    if (engine->plan.supervisor_maps)
+        slot->uid = engine->plan.run_uid_base + (uint32_t)(engine->uid_next++ % engine->plan.run_uid_count);
+    if (slot_prepare(engine, slot, &fault)) {
+        spawn_failed(engine, &fault);
+        return;
+    }
+    if (slot_open_pipes(slot, &ends)) {
+        fault_set(&fault, "supervisor", "pipe2", errno, "a run's pipes");
+        spawn_failed(engine, &fault);
+        ends_close(&ends);
+        slot_close(slot);
+        return;
+    }
+    struct wire_message message = {.type = WIRE_SPAWN, .fd_count = 4};
+    message.spawn = (struct wire_spawn){.slot = slot->serial, .disk_bytes = disk_bytes, .uid = slot->uid};
+    if (slot->cgroup && (ends.fds[4] = cgroup_clone_fd(slot->cgroup)) >= 0) {
+        message.spawn.has_cgroup = 1;
+        message.fd_count = 5;
+    }
+    memcpy(message.fds, ends.fds, sizeof ends.fds);
+    int sent = wire_send(engine->zygote.child.socket, &message);
+    ends_close(&ends);
+    if (sent != WIRE_OK) {
+        slot_close(slot); /* AGAIN: tried again at the next balance; CLOSED: its death is noticed elsewhere */
+        return;
+    }
+    engine->free_slots = slot->next_free;
+    engine->zygote.spawned++;
+    slot_set_state(engine, slot, SLOT_SPAWNING);
+}
+
+/* The process that a pidfd names, by the kernel's word and not the zygote's; 0 when it is not a child of ours. */
+static pid_t pidfd_child(int pidfd)
+{
+    char path[64], text[512];
+    siginfo_t info;
+    if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT))
+        return 0;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (length <= 0)
+        return 0;
+    text[length] = 0;
+    const char *line = strstr(text, "\nPid:\t");
+    long pid = line ? strtol(line + 6, NULL, 10) : 0;
+    return pid > 0 ? (pid_t)pid : 0;
+}
+
+void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
+{
+    struct fault fault;
+    struct wire_message enter = {.type = WIRE_ENTER};
+    slot->pidfd = pidfd;
+    slot->pid = pidfd_child(pidfd);
+    if (!slot->pid) {
+        log_event(LOG_ERROR, "the zygote named a process that is no run");
+        slot_free(engine, slot);
+        return;
+    }
+    slot_set_state(engine, slot, SLOT_ENTERING);
+    int result = slot->cgroup && cgroup_clone_fd(slot->cgroup) < 0 ? cgroup_attach(slot->cgroup, slot->pid, &fault) : 0;
+    if (result == 0 && engine->plan.supervisor_maps)
+        result = jail_map_ids(slot->pid, slot->uid, &fault);
+    if (result) {
+        spawn_failed(engine, &fault);
+        slot_kill(engine, slot, CAUSE_LOST);
+        return;
+    }
+    if (wire_send(slot->control, &enter) != WIRE_OK || engine_watch(engine, slot->control, &slot->control_source))
+        slot_kill(engine, slot, CAUSE_LOST);
+}
+
+/* JAILED or JAIL_FAILED, before a byte of a script has reached the run; anything else is its end. */
+void slot_control(struct engine *engine, struct slot *slot)
+{
+    struct wire_message message;
+    if (slot->state != SLOT_ENTERING) {
+        /* The run has closed its end (it runs) or is dying; this side has served. */
+        drop_fd(&slot->control);
+        return;
+    }
+    int result = wire_receive(slot->control, LINK_RUN, false, &message);
+    if (result == WIRE_AGAIN)
+        return;
+    if (result == WIRE_OK && message.type == WIRE_JAILED) {
+        slot->layers = message.jailed.layers | LAYER_BIT(LAYER_SUPERVISOR);
+        if (slot->cgroup)
+            slot->layers |= LAYER_BIT(LAYER_CGROUP);
+        slot->listener = message.fd_count ? message.fds[0] : -1;
+        if ((engine->plan.layers & ~slot->layers) == 0 &&
+            (slot->listener < 0 || engine_watch(engine, slot->listener, &slot->listener_source) == 0)) {
+            engine->jail_failures = 0;
+            epoll_ctl(engine->epoll, EPOLL_CTL_DEL, slot->control, NULL);
+            slot_set_state(engine, slot, SLOT_WAITING);
+            return;
+        }
+        fault_set(&message.spawn_failed.fault, "supervisor", "check", 0, "a run's layers are 0x%x, planned are 0x%x",
+                  slot->layers, engine->plan.layers);
+    } else if (result != WIRE_OK) {
+        fault_set(&message.spawn_failed.fault, "supervisor", "receive", 0, "a run ended before it was jailed");
+    }
+    spawn_failed(engine, &message.spawn_failed.fault);
+    slot_kill(engine, slot, CAUSE_LOST);
+}
+
+/* Starts the run's script in a waiting jail. */
+void slot_start(struct engine *engine, struct slot *slot, struct run *run)
+{
+    struct fault fault;
+    struct wire_message start = {.type = WIRE_START, .fd_count = run->input < 0 ? 1 : 2, .fds = {run->job, run->input}};
+    struct wire_message started = {.type = WIRE_STARTED, .fd_count = 3, .fds = {slot->report, slot->out, slot->err}};
+    uint64_t now = now_us();
+    start.start.limits = run->limits;
+    started.started.id = run->id;
+    slot->run = run;
+    slot->started_us = now;
+    slot->facts = (struct facts){.queued_us = now - run->asked_us, .layers = slot->layers};
+    slot->wall_deadline_us = now + run->limits.value[LIMIT_WALL] * 1000;
+    slot->look_us = now + run->limits.value[LIMIT_CPU] * 1000 / engine->cores;
+    if (!slot->cgroup)
+        slot->look_us = now + WATCHDOG_US;
+    slot_set_state(engine, slot, SLOT_RUNNING);
+    if (slot->cgroup && memcmp(&run->limits, &engine->settings->limits, sizeof run->limits) != 0 &&
+        cgroup_lower(slot->cgroup, &run->limits, &fault)) {
+        log_fault(LOG_ERROR, "a run's limits could not be set", &fault);
+        slot_kill(engine, slot, CAUSE_LOST);
+        return;
+    }
+    if (wire_send(slot->control, &start) != WIRE_OK) {
+        slot_kill(engine, slot, CAUSE_LOST);
+        return;
+    }
+    front_send(engine, &started);
+    drop_fd(&slot->control);
+    drop_fd(&slot->report);
+    drop_fd(&slot->out);
+    drop_fd(&slot->err);
+}
+
+void slot_kill(struct engine *engine, struct slot *slot, enum cause cause)
+{
+    if (slot->killed)
+        return;
+    slot->killed = true;
+    slot->facts.cause = cause;
+    /* In a pid namespace this is its init: the kernel kills the rest before wait4() tells of it. */
+    if (slot->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, slot->pidfd, SIGKILL, NULL, 0);
+    if (slot->state == SLOT_ENTERING || slot->state == SLOT_WAITING)
+        slot_set_state(engine, slot, SLOT_DYING);
+}
+
+/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. */
+static uint64_t slot_cpu_us(struct slot *slot)
+{
+    struct cgroup_usage usage;
+    struct fault fault;
+    struct timespec time;
+    if (slot->cgroup && cgroup_usage(slot->cgroup, &usage, &fault) == 0)
+        return usage.cpu_us;
+    clockid_t clock = (clockid_t)((~(unsigned)slot->pid << 3) | 2); /* CPUCLOCK_SCHED of that process */
+    if (clock_gettime(clock, &time))
+        return 0;
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+}
+
+/* Resident private memory by /proc, for places without a cgroup: the kernel's numbers, world-readable. */
+static uint64_t slot_memory(const struct slot *slot)
+{
+    char path[40], text[160];
+    uint64_t size = 0, resident = 0, shared = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", slot->pid);
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (length <= 0)
+        return 0;
+    text[length] = 0;
+    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &size, &resident, &shared) != 3 || shared > resident)
+        return 0;
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Called when wall_deadline_us or look_us has passed. */
+void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
+{
+    const struct limits *limits = &slot->run->limits;
+    if (slot->killed) {
+        slot->wall_deadline_us = slot->look_us = UINT64_MAX;
+        return;
+    }
+    uint64_t used = slot_cpu_us(slot), limit = limits->value[LIMIT_CPU] * 1000;
+    if (used >= limit) {
+        slot_kill(engine, slot, CAUSE_CPU);
+        return;
+    }
+    if (now >= slot->wall_deadline_us) {
+        slot_kill(engine, slot, CAUSE_WALL);
+        return;
+    }
+    uint64_t next = (limit - used) / engine->cores;
+    slot->look_us = now + (next < LOOK_LEAST_US ? LOOK_LEAST_US : next);
+    if (slot->cgroup)
+        return;
+    uint64_t memory = slot_memory(slot);
+    if (memory > slot->facts.memory_peak_bytes)
+        slot->facts.memory_peak_bytes = memory;
+    if (memory > limits->value[LIMIT_MEMORY]) {
+        slot->facts.oom_kills = 1;
+        slot_kill(engine, slot, CAUSE_NONE);
+        return;
+    }
+    if (slot->look_us > now + WATCHDOG_US)
+        slot->look_us = now + WATCHDOG_US;
+}
+
+static void slot_take_usage(struct slot *slot, const struct rusage *usage)
+{
+    struct cgroup_usage counted;
+    struct fault fault;
+    struct facts *facts = &slot->facts;
+    facts->cpu_us = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+                    (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+    if (!slot->cgroup)
+        return;
+    if (cgroup_usage(slot->cgroup, &counted, &fault)) {
+        log_fault(LOG_WARNING, "a run's usage could not be read", &fault);
+        return;
+    }
+    if (counted.cpu_us > facts->cpu_us)
+        facts->cpu_us = counted.cpu_us;
+    facts->memory_peak_bytes = counted.memory_peak_bytes;
+    facts->processes_peak = counted.processes_peak;
+    facts->oom_kills = counted.oom_kills;
+    facts->fork_denied = counted.fork_denied;
+}
+
+/* SIGKILL that neither we, nor the script itself, nor a limit sent: something outside killed the run. */
+static bool killed_from_outside(const struct engine *engine, const struct slot *slot, int status)
+{
+    const struct facts *facts = &slot->facts;
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !slot->killed && !facts->self_signal &&
+           !facts->oom_kills && facts->cpu_us / 1000 < slot->run->limits.value[LIMIT_CPU] && slot->listener >= 0 &&
+           (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES));
+}
+
+/* The kernel's last word: the process has ended, and with a pid namespace everything in it. */
+void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage)
+{
+    struct run *run = slot->run;
+    struct fault fault;
+    slot->run = NULL;
+    if (!run) {
+        if (slot->state == SLOT_WAITING || slot->state == SLOT_ENTERING)
+            log_event(LOG_WARNING, "a waiting jail ended", log_number("pid", slot->pid), log_number("status", status));
+        slot_free(engine, slot);
+        return;
+    }
+    if (slot->cgroup)
+        cgroup_kill(slot->cgroup, &fault); /* before the usage: what a missing pid namespace let live */
+    slot->facts.wait_status = status;
+    slot->facts.wall_us = now_us() - slot->started_us;
+    slot_take_usage(slot, usage);
+    slot->run = run;
+    bool outside = killed_from_outside(engine, slot, status);
+    slot->run = NULL;
+    if ((slot->facts.cause == CAUSE_WALL || slot->facts.cause == CAUSE_CPU) && WIFEXITED(status))
+        slot->facts.cause = CAUSE_NONE; /* it came to its end before our signal did */
+    if ((outside || slot->facts.cause == CAUSE_LOST) && !run->retried && !engine->quit) {
+        log_event(LOG_WARNING, "a run was killed from outside and is started anew", log_number("pid", slot->pid));
+        run->retried = true;
+        slot_free(engine, slot);
+        run_requeue(engine, run);
+        return;
+    }
+    if (outside)
+        slot->facts.cause = CAUSE_LOST;
+    struct facts facts = slot->facts;
+    slot_free(engine, slot);
+    run_finish(engine, run, &facts);
+}

@@ -1,0 +1,523 @@
+/* The engine's loop: who waits for what, and in which order they get it. engine.h has the theory of operation. */
+#include "engine.h"
+
+#include "log.h"
+#include "policy.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum {
+    SPAWNS_AT_ONCE = 8, /* ordered of the zygote and not yet answered: keeps its queue, and a request's wait, short */
+    ENTER_TIMEOUT_US = 5000000,
+    RETRY_AFTER_S = 1,
+};
+
+uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int engine_watch(struct engine *engine, int fd, struct source *source)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+    return epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+/* ---- runs ---- */
+
+void run_free(struct run *run)
+{
+    drop_fd(&run->job);
+    drop_fd(&run->input);
+    free(run);
+}
+
+static void run_refuse(struct engine *engine, uint64_t id, enum refusal reason)
+{
+    struct wire_message message = {.type = WIRE_REFUSED,
+                                   .refused = {.id = id, .reason = reason, .retry_after_s = RETRY_AFTER_S}};
+    front_send(engine, &message);
+}
+
+void run_finish(struct engine *engine, struct run *run, const struct facts *facts)
+{
+    struct wire_message message = {.type = WIRE_OUTCOME, .outcome = {.id = run->id, .facts = *facts}};
+    front_send(engine, &message);
+    run_free(run);
+}
+
+void run_requeue(struct engine *engine, struct run *run)
+{
+    run->next = engine->queue_head;
+    engine->queue_head = run;
+    if (!run->next)
+        engine->queue_tail = &run->next;
+    engine->queued++;
+}
+
+static struct run *queue_take(struct engine *engine, struct run **at)
+{
+    struct run *run = *at;
+    *at = run->next;
+    if (!run->next)
+        engine->queue_tail = at;
+    run->next = NULL;
+    engine->queued--;
+    return run;
+}
+
+/* A run with limits of its own may have lowered them, never raised. */
+static bool limits_in_bounds(const struct engine *engine, const struct limits *limits)
+{
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        uint64_t server = engine->settings->limits.value[i], value = limits->value[i];
+        if (value > server || (value != server && (!limit_table[i].by_request || value < limit_table[i].least)))
+            return false;
+    }
+    return true;
+}
+
+static void run_asked(struct engine *engine, struct wire_message *message)
+{
+    uint64_t id = message->run.id;
+    if (engine->draining || engine->queued >= engine->settings->queue) {
+        wire_close_fds(message);
+        run_refuse(engine, id, engine->draining ? REFUSED_DRAINING : REFUSED_FULL);
+        return;
+    }
+    if (engine->jail_failures >= 10 && !engine->in_state[SLOT_WAITING]) {
+        wire_close_fds(message);
+        run_refuse(engine, id, REFUSED_BROKEN);
+        return;
+    }
+    struct run *run = calloc(1, sizeof *run);
+    if (!run) {
+        wire_close_fds(message);
+        run_refuse(engine, id, REFUSED_FULL);
+        return;
+    }
+    *run = (struct run){.id = id, .limits = message->run.limits, .asked_us = now_us(), .input = -1};
+    run->job = message->fds[0];
+    if (message->fd_count > 1)
+        run->input = message->fds[1];
+    *engine->queue_tail = run;
+    engine->queue_tail = &run->next;
+    engine->queued++;
+}
+
+static void run_cancelled(struct engine *engine, const struct wire_cancel *cancel)
+{
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        struct slot *slot = &engine->slots[i];
+        if (slot->state == SLOT_RUNNING && slot->run && slot->run->id == cancel->id) {
+            slot_kill(engine, slot, (enum cause)cancel->cause);
+            return;
+        }
+    }
+    for (struct run **at = &engine->queue_head; *at; at = &(*at)->next) {
+        if ((*at)->id == cancel->id) {
+            struct facts facts = {.cause = CAUSE_CANCELLED, .queued_us = now_us() - (*at)->asked_us};
+            run_finish(engine, queue_take(engine, at), &facts);
+            return;
+        }
+    }
+}
+
+/* Returns false when the front broke the protocol. */
+static bool front_message(struct engine *engine, struct wire_message *message)
+{
+    if (message->type == WIRE_RUN && limits_in_bounds(engine, &message->run.limits) &&
+        message->fd_count == (message->run.has_stdin ? 2 : 1)) {
+        run_asked(engine, message);
+        return true;
+    }
+    if (message->type == WIRE_CANCEL && message->cancel.cause >= CAUSE_OUTPUT &&
+        message->cancel.cause <= CAUSE_CANCELLED) {
+        run_cancelled(engine, &message->cancel);
+        return true;
+    }
+    return false;
+}
+
+static void front_event(struct engine *engine)
+{
+    /* Bounded, so that a busy front does not keep the clock from its work. */
+    for (int i = 0; i < 64; i++) {
+        struct wire_message message;
+        int result = wire_receive(engine->front.socket, LINK_FRONT, false, &message);
+        if (result == WIRE_AGAIN)
+            return;
+        if (result == WIRE_OK && front_message(engine, &message))
+            continue;
+        if (result == WIRE_OK)
+            wire_close_fds(&message);
+        if (result != WIRE_CLOSED) {
+            log_event(LOG_ERROR, "the front broke the protocol and is ended");
+            kill(engine->front.pid, SIGKILL);
+        }
+        drop_fd(&engine->front.socket); /* wait4() tells the rest */
+        return;
+    }
+}
+
+/* ---- balance ---- */
+
+static struct slot *waiting_slot(struct engine *engine, uint64_t disk_bytes)
+{
+    if (!engine->in_state[SLOT_WAITING])
+        return NULL;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].state == SLOT_WAITING && engine->slots[i].disk_bytes == disk_bytes)
+            return &engine->slots[i];
+    }
+    return NULL;
+}
+
+static unsigned coming(const struct engine *engine, uint64_t disk_bytes)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        const struct slot *slot = &engine->slots[i];
+        if ((slot->state == SLOT_SPAWNING || slot->state == SLOT_ENTERING) && slot->disk_bytes == disk_bytes)
+            count++;
+    }
+    return count;
+}
+
+static bool may_spawn(const struct engine *engine)
+{
+    return engine->free_slots && engine->zygote.child.ready && !engine->quit &&
+           engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE && now_us() >= engine->spawn_retry_us;
+}
+
+/* Starts what is queued while places are free. A jail's disk is fixed when it is mounted, so a run that asks for a
+ * smaller one waits for a jail of its own; those behind it need not. */
+static void start_queued(struct engine *engine)
+{
+    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
+    uint64_t wanted[16];
+    unsigned wants = 0;
+    for (struct run **at = &engine->queue_head; *at && engine->in_state[SLOT_RUNNING] < engine->concurrency;) {
+        uint64_t disk = (*at)->limits.value[LIMIT_DISK];
+        struct slot *slot = waiting_slot(engine, disk);
+        if (slot) {
+            slot_start(engine, slot, queue_take(engine, at));
+            continue;
+        }
+        if (disk != usual && wants < COUNT(wanted))
+            wanted[wants++] = disk;
+        else if (disk == usual && !engine->in_state[SLOT_WAITING])
+            break;
+        at = &(*at)->next;
+    }
+    for (unsigned i = 0; i < wants; i++) {
+        unsigned need = 0;
+        for (unsigned j = 0; j <= i; j++)
+            need += wanted[j] == wanted[i];
+        if (coming(engine, wanted[i]) < need && may_spawn(engine))
+            slot_spawn(engine, wanted[i]);
+    }
+}
+
+static void refill(struct engine *engine)
+{
+    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
+    uint64_t room = engine->concurrency - engine->in_state[SLOT_RUNNING];
+    uint64_t want = engine->pool + (engine->queued < room ? engine->queued : room);
+    while (may_spawn(engine) &&
+           engine->in_state[SLOT_WAITING] + engine->in_state[SLOT_SPAWNING] + engine->in_state[SLOT_ENTERING] < want) {
+        unsigned before = engine->in_state[SLOT_SPAWNING];
+        slot_spawn(engine, usual);
+        if (engine->in_state[SLOT_SPAWNING] == before)
+            break; /* it failed; spawn_retry_us or the zygote's end says when to try again */
+    }
+}
+
+static void drop_odd_slots(struct engine *engine)
+{
+    /* A jail made for a disk size that nobody asks for any more. */
+    uint64_t usual = engine->settings->limits.value[LIMIT_DISK], now = now_us();
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        struct slot *slot = &engine->slots[i];
+        if (slot->state == SLOT_WAITING && slot->disk_bytes != usual && now - slot->state_us > 1000000)
+            slot_kill(engine, slot, CAUSE_LOST);
+    }
+}
+
+static void update_serving(struct engine *engine)
+{
+    enum serving serving = engine->draining                                                      ? SERVING_DRAINING
+                           : engine->in_state[SLOT_WAITING] + engine->in_state[SLOT_RUNNING] > 0 ? SERVING_READY
+                           : engine->serving == SERVING_READY && engine->jail_failures < 10      ? SERVING_READY
+                                                                                                 : SERVING_STARTING;
+    if (serving == engine->serving)
+        return;
+    engine->serving = serving;
+    if (serving == SERVING_READY)
+        log_event(LOG_INFO, "ready", log_number("pool", engine->in_state[SLOT_WAITING]));
+    front_tell_state(engine);
+}
+
+static void keep_children(struct engine *engine)
+{
+    uint64_t now = now_us();
+    if (!engine->zygote.child.pid && !engine->quit && now >= engine->zygote.child.retry_us)
+        zygote_start(engine, &engine->zygote);
+    if (!engine->front.pid && !engine->quit && !engine->draining && now >= engine->front.retry_us)
+        front_start(engine);
+    zygote_recycle(engine);
+}
+
+void engine_balance(struct engine *engine)
+{
+    keep_children(engine);
+    start_queued(engine);
+    refill(engine);
+    update_serving(engine);
+}
+
+/* ---- signals and time ---- */
+
+static struct slot *slot_of(struct engine *engine, pid_t pid)
+{
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].pid == pid && engine->slots[i].state >= SLOT_ENTERING)
+            return &engine->slots[i];
+    }
+    return NULL;
+}
+
+static void reap(struct engine *engine)
+{
+    struct rusage usage;
+    int status;
+    for (;;) {
+        pid_t pid = wait4(-1, &status, WNOHANG, &usage);
+        if (pid <= 0)
+            return;
+        struct slot *slot = slot_of(engine, pid);
+        if (slot)
+            slot_reaped(engine, slot, status, &usage);
+        else if (pid == engine->front.pid)
+            front_lost(engine, status);
+        else if (pid == engine->zygote.child.pid)
+            zygote_lost(engine, &engine->zygote, status);
+        else if (pid == engine->next_zygote.child.pid)
+            zygote_lost(engine, &engine->next_zygote, status);
+        /* else: a zygote that was replaced, or a clone whose zygote died before it could name it */
+    }
+}
+
+static void drain(struct engine *engine)
+{
+    if (engine->draining) {
+        engine->drain_deadline_us = now_us(); /* asked twice: at once */
+        return;
+    }
+    engine->draining = true;
+    engine->drain_deadline_us = now_us() + engine->settings->grace_ms * 1000;
+    log_event(LOG_INFO, "stopping", log_number("running", engine->in_state[SLOT_RUNNING]),
+              log_number("queued", engine->queued));
+}
+
+static void signal_event(struct engine *engine)
+{
+    struct signalfd_siginfo info[16];
+    ssize_t length = read(engine->signal_fd, info, sizeof info);
+    for (size_t i = 0; length > 0 && i < (size_t)length / sizeof *info; i++) {
+        if (info[i].ssi_signo == SIGTERM || info[i].ssi_signo == SIGINT)
+            drain(engine);
+    }
+    reap(engine);
+}
+
+/* Looks at every deadline that has passed and returns the milliseconds to the next, -1 for none. */
+static int look_at_clock(struct engine *engine)
+{
+    uint64_t now = now_us(), next = UINT64_MAX;
+#define SOONER(when) next = (when) < next ? (when) : next
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        struct slot *slot = &engine->slots[i];
+        if (slot->state == SLOT_RUNNING) {
+            if (now >= slot->wall_deadline_us || now >= slot->look_us)
+                slot_look(engine, slot, now);
+            SOONER(slot->wall_deadline_us);
+            SOONER(slot->look_us);
+        } else if (slot->state == SLOT_ENTERING) {
+            if (now >= slot->state_us + ENTER_TIMEOUT_US)
+                slot_kill(engine, slot, CAUSE_LOST);
+            else
+                SOONER(slot->state_us + ENTER_TIMEOUT_US);
+        } else if (slot->state == SLOT_WAITING && slot->disk_bytes != engine->settings->limits.value[LIMIT_DISK]) {
+            SOONER(slot->state_us + 1100000);
+        }
+    }
+    drop_odd_slots(engine);
+    if (!engine->zygote.child.pid)
+        SOONER(engine->zygote.child.retry_us);
+    if (!engine->front.pid && !engine->draining)
+        SOONER(engine->front.retry_us);
+    if (engine->spawn_retry_us > now)
+        SOONER(engine->spawn_retry_us);
+    if (engine->draining)
+        SOONER(engine->drain_deadline_us);
+    if (engine->zygote.child.ready)
+        SOONER(now + 60000000); /* recycling by age needs no better clock */
+#undef SOONER
+    return next == UINT64_MAX ? -1 : next <= now ? 0 : (int)((next - now + 999) / 1000);
+}
+
+/* While draining: ends what is left at the deadline, and us when nothing is. */
+static void drain_step(struct engine *engine)
+{
+    if (engine->in_state[SLOT_RUNNING] == 0 && engine->queued == 0 && engine->front.socket >= 0) {
+        /* The front answers what it has and ends when this socket closes; then so do we (front_lost). */
+        drop_fd(&engine->front.socket);
+        engine->drain_deadline_us = now_us() + 5000000;
+    }
+    if (!engine->front.pid) {
+        engine->quit = true;
+        return;
+    }
+    if (now_us() < engine->drain_deadline_us)
+        return;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].state == SLOT_RUNNING) {
+            engine->slots[i].run->retried = true;
+            slot_kill(engine, &engine->slots[i], CAUSE_LOST);
+        }
+    }
+    while (engine->queue_head) {
+        struct facts facts = {.cause = CAUSE_LOST};
+        run_finish(engine, queue_take(engine, &engine->queue_head), &facts);
+    }
+    if (engine->front.socket < 0)
+        kill(engine->front.pid, SIGKILL);
+    engine->drain_deadline_us = now_us() + 1000000;
+}
+
+static void dispatch(struct engine *engine, struct source *source)
+{
+    switch (source->kind) {
+    case SOURCE_SIGNAL:
+        signal_event(engine);
+        break;
+    case SOURCE_FRONT:
+        if (engine->front.socket >= 0)
+            front_event(engine);
+        break;
+    case SOURCE_ZYGOTE: {
+        struct zygote *zygote = source->owner;
+        if (zygote->child.socket >= 0)
+            zygote_event(engine, zygote);
+        break;
+    }
+    case SOURCE_CONTROL: {
+        struct slot *slot = source->owner;
+        if (slot->control >= 0)
+            slot_control(engine, slot);
+        break;
+    }
+    case SOURCE_LISTENER: {
+        struct slot *slot = source->owner;
+        if (slot->listener >= 0)
+            slot_notified(engine, slot);
+        break;
+    }
+    }
+}
+
+int engine_serve(struct engine *engine)
+{
+    engine_balance(engine);
+    while (!engine->quit) {
+        struct epoll_event events[64];
+        int count = epoll_wait(engine->epoll, events, COUNT(events), look_at_clock(engine));
+        for (int i = 0; i < count; i++)
+            dispatch(engine, events[i].data.ptr);
+        engine_balance(engine);
+        if (engine->draining)
+            drain_step(engine);
+        if (engine->front_once && engine->jail_failures >= 10)
+            return 1;
+    }
+    return engine->front_once ? engine->front_status : 0;
+}
+
+/* ---- open and close ---- */
+
+static int engine_open_slots(struct engine *engine, struct fault *fault)
+{
+    /* Runs, the pool, and those that are still dying. */
+    engine->slot_count = engine->concurrency + engine->pool + SPAWNS_AT_ONCE;
+    engine->slots = calloc(engine->slot_count, sizeof *engine->slots);
+    if (!engine->slots)
+        return fault_set(fault, "supervisor", "calloc", errno, "%zu slots", engine->slot_count);
+    for (size_t i = engine->slot_count; i-- > 0;) {
+        struct slot *slot = &engine->slots[i];
+        slot->pidfd = slot->control = slot->listener = slot->report = slot->out = slot->err = -1;
+        slot->control_source = (struct source){SOURCE_CONTROL, slot};
+        slot->listener_source = (struct source){SOURCE_LISTENER, slot};
+        slot->next_free = engine->free_slots;
+        engine->free_slots = slot;
+    }
+    engine->in_state[SLOT_FREE] = (unsigned)engine->slot_count;
+    return 0;
+}
+
+int engine_open(struct engine *engine, struct fault *fault)
+{
+    sigset_t mask;
+    engine->queue_tail = &engine->queue_head;
+    engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
+    engine->front.source = (struct source){SOURCE_FRONT, NULL};
+    engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
+    engine->next_zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->next_zygote};
+    engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
+    if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
+        return -1;
+    if (engine_open_slots(engine, fault))
+        return -1;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    engine->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    engine->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (engine->signal_fd < 0 || engine->epoll < 0 || engine_watch(engine, engine->signal_fd, &engine->signal_source))
+        return fault_set(fault, "supervisor", "epoll", errno, "signalfd");
+    return 0;
+}
+
+void engine_close(struct engine *engine)
+{
+    engine->quit = true;
+    for (size_t i = 0; i < engine->slot_count; i++)
+        slot_kill(engine, &engine->slots[i], CAUSE_LOST);
+    pid_t *const pids[] = {&engine->front.pid, &engine->zygote.child.pid, &engine->next_zygote.child.pid};
+    for (size_t i = 0; i < COUNT(pids); i++) {
+        if (*pids[i])
+            kill(*pids[i], SIGKILL);
+    }
+    /* Clones that were never named to us end by themselves as their control sockets close. */
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        drop_fd(&engine->slots[i].control);
+    }
+    drop_fd(&engine->zygote.child.socket);
+    drop_fd(&engine->next_zygote.child.socket);
+    while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
+        continue;
+    cgroups_close(engine->cgroups);
+    engine->cgroups = NULL;
+}

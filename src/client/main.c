@@ -4,7 +4,6 @@
  *
  * It trusts its user, whose files it reads at the start; then it gives up what privileges it has, and only then are
  * there bytes of a script's for it to read. */
-#include "client.h"
 
 #include "frames.h"
 #include "json.h"
@@ -15,11 +14,13 @@
 #include "sandbox.h"
 #include "scope.h"
 #include "wire.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -67,11 +68,6 @@ static int read_file(const char *path, struct buffer *into)
         return read_all(STDIN_FILENO, into);
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -1 : read_all(fd, into);
-}
-
-static struct span text_span(const char *text)
-{
-    return (struct span){(const uint8_t *)text, strlen(text)};
 }
 
 static void put(struct buffer *out, const char *text)
@@ -123,7 +119,7 @@ static int set_stdin(struct arguments *arguments, const char *value)
 
 static const struct {
     const char *flag;
-    int (*take)(struct arguments *arguments, const char *value);
+    int (*use)(struct arguments *arguments, const char *value);
 } options[] = {{"--input", set_input}, {"--stdin", set_stdin}, {"--file", add_file}, {"--return", add_glob}};
 
 /* One option with its value, "--input V" or "--input=V". Returns -1 when it is none of ours. */
@@ -134,12 +130,12 @@ static int take_option(struct arguments *arguments, int argc, char **argv, int *
         if (strncmp(argv[*at], options[i].flag, length) != 0)
             continue;
         if (argv[*at][length] == '=')
-            return options[i].take(arguments, argv[*at] + length + 1);
+            return options[i].use(arguments, argv[*at] + length + 1);
         if (argv[*at][length])
             continue;
         if (*at + 1 >= argc)
             return complain(EXIT_USAGE, "%s needs a value", options[i].flag);
-        return options[i].take(arguments, argv[++*at]);
+        return options[i].use(arguments, argv[++*at]);
     }
     return -1;
 }

@@ -5,7 +5,7 @@
 #ifndef SAFE_SCRIPT_RUN_H
 #define SAFE_SCRIPT_RUN_H
 
-#include "limits.h"
+#include "limit.h"
 
 #include <stdint.h>
 

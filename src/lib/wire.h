@@ -8,7 +8,7 @@
 #define SAFE_SCRIPT_WIRE_H
 
 #include "fault.h"
-#include "limits.h"
+#include "limit.h"
 #include "run.h"
 
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 /* Settings: one table, three sources (configuration file, environment, flags; the later wins), unknown names refused in
- * each. The limits of limits.h are settings too, in the section [limits]. Whoever starts the server is trusted; values
+ * each. The limits of limit.h are settings too, in the section [limits]. Whoever starts the server is trusted; values
  * are still checked against their rows. */
 #ifndef SAFE_SCRIPT_SETTINGS_H
 #define SAFE_SCRIPT_SETTINGS_H
 
-#include "limits.h"
+#include "limit.h"
 
 #include <stdbool.h>
 #include <stddef.h>

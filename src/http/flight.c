@@ -1,0 +1,556 @@
+#include "front.h"
+#include "jail.h"
+#include "log.h"
+#include "outcome.h"
+#include "record.h"
+#include "report.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
+
+enum {
+    /* A run that is over sooner never has its pipes watched: they are read once, at its end. That spares it three
+     * epoll_ctl() and, while it dies, three wake-ups. Its pipes hold 64 KiB each until then. */
+    YOUNG_MS = 2,
+    /* The jail is dead, so its pipes have ended, unless somebody else holds a write end: we do not wait for that long.
+     */
+    OVERDUE_MS = 2000,
+    CHUNK_BYTES = 64 * 1024,
+    CHUNKS = 8, /* of one pipe at a time: the others have their turn */
+};
+
+enum stream_kind { STREAM_REPORT, STREAM_STDOUT, STREAM_STDERR, STREAM_COUNT };
+
+struct stream {
+    struct watch watch;
+    struct flight *flight;
+    int fd; /* -1: ended, or not begun */
+    bool watched;
+    struct buffer kept;
+    uint64_t keep, total;
+};
+
+struct flight {
+    struct stream streams[STREAM_COUNT]; /* first: the first watch's address is the flight's */
+    uint64_t id;
+    char name[40]; /* "run_" and 128 bits that nobody can guess */
+    uint8_t nonce[NONCE_BYTES];
+    struct connection *client; /* NULL: gone */
+    bool record;
+    const char *environment;
+    struct limits limits;
+    int job, input; /* until they are sent */
+    bool cancel_unsent;
+    enum cause cancelled; /* what we cancelled it for */
+    bool over;
+    struct facts facts;
+    uint64_t since_ms;
+    struct flight_list *list;
+    struct flight *previous, *next;
+};
+
+_Static_assert(offsetof(struct flight, streams) == 0 && offsetof(struct stream, watch) == 0, "front_bury() frees it");
+
+/* ---- lists and places ---- */
+
+static void list_leave(struct flight *flight)
+{
+    struct flight_list *list = take(flight->list);
+    if (!list)
+        return;
+    *(flight->previous ? &flight->previous->next : &list->first) = flight->next;
+    *(flight->next ? &flight->next->previous : &list->last) = flight->previous;
+    flight->previous = flight->next = NULL;
+}
+
+static void list_join(struct flight *flight, struct flight_list *list, uint64_t now_ms)
+{
+    list_leave(flight);
+    flight->list = list;
+    flight->since_ms = now_ms;
+    flight->previous = list->last;
+    *(list->last ? &list->last->next : &list->first) = flight;
+    list->last = flight;
+}
+
+static struct flight *find(const struct front *front, uint64_t id)
+{
+    size_t place = (uint32_t)id;
+    struct flight *flight = place < front->flight_capacity ? front->flights[place] : NULL;
+    return flight && flight->id == id ? flight : NULL;
+}
+
+static bool take_place(struct front *front, struct flight *flight)
+{
+    size_t place = front->flight_next, capacity = front->flight_capacity;
+    for (size_t tries = 0; tries < capacity; tries++, place++) {
+        place = place < capacity ? place : 0;
+        if (!front->flights[place])
+            break;
+    }
+    if (place >= capacity || front->flights[place]) {
+        size_t more = capacity ? capacity * 2 : 64;
+        struct flight **flights = realloc(front->flights, more * sizeof *flights);
+        if (!flights)
+            return false;
+        memset(flights + capacity, 0, (more - capacity) * sizeof *flights);
+        front->flights = flights;
+        front->flight_capacity = more;
+        place = capacity;
+    }
+    front->flights[place] = flight;
+    front->flight_next = place + 1;
+    flight->id = (uint64_t)++front->flight_last << 32 | place;
+    return true;
+}
+
+static void stream_end(struct stream *stream)
+{
+    drop_fd(&stream->fd);
+    stream->watched = false;
+}
+
+static void flight_free(struct front *front, struct flight *flight)
+{
+    if (find(front, flight->id) == flight)
+        front->flights[(uint32_t)flight->id] = NULL;
+    list_leave(flight);
+    for (size_t i = 0; i < STREAM_COUNT; i++) {
+        stream_end(&flight->streams[i]);
+        buffer_free(&flight->streams[i].kept);
+        flight->streams[i].watch.ready = NULL;
+    }
+    drop_fd(&flight->job);
+    drop_fd(&flight->input);
+    front_bury(front, &flight->streams[0].watch);
+}
+
+/* ---- to the supervisor ---- */
+
+/* Returns false when there was no room: the supervisor's socket is then watched and flight_flush() will come. */
+static bool tell(struct front *front, const struct wire_message *message)
+{
+    if (front->supervisor_full || wire_send(front->supervisor, message) == WIRE_AGAIN) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = &front->supervisor_watch};
+        if (!front->supervisor_full)
+            epoll_ctl(front->epoll, EPOLL_CTL_MOD, front->supervisor, &event);
+        front->supervisor_full = true;
+        return false;
+    }
+    return true; /* or closed: front.c is about to hear that */
+}
+
+static bool tell_run(struct front *front, struct flight *flight)
+{
+    struct wire_message message = {.type = WIRE_RUN, .fds = {flight->job}, .fd_count = 1};
+    message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0};
+    if (flight->input >= 0)
+        message.fds[message.fd_count++] = flight->input;
+    if (!tell(front, &message))
+        return false;
+    drop_fd(&flight->job);
+    drop_fd(&flight->input);
+    return true;
+}
+
+static void tell_cancel(struct front *front, struct flight *flight)
+{
+    struct wire_message message = {.type = WIRE_CANCEL, .cancel = {flight->id, flight->cancelled}};
+    flight->cancel_unsent = !tell(front, &message);
+}
+
+void flight_flush(struct front *front)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &front->supervisor_watch};
+    front->supervisor_full = false;
+    for (size_t i = 0; i < front->flight_capacity && !front->supervisor_full; i++) {
+        if (front->flights[i] && front->flights[i]->cancel_unsent)
+            tell_cancel(front, front->flights[i]);
+    }
+    for (struct flight *flight; (flight = front->unsent.first) && !front->supervisor_full;) {
+        if (tell_run(front, flight))
+            list_leave(flight);
+    }
+    if (!front->supervisor_full)
+        epoll_ctl(front->epoll, EPOLL_CTL_MOD, front->supervisor, &event);
+}
+
+static void cancel(struct front *front, struct flight *flight, enum cause cause)
+{
+    if (flight->cancelled != CAUSE_NONE || flight->over)
+        return;
+    flight->cancelled = cause;
+    tell_cancel(front, flight);
+}
+
+/* ---- the start ---- */
+
+static int memfd(const char *name)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd; /* before 6.3 */
+}
+
+/* bytes in a memory file that nobody can change any more, its offset at the start. */
+static int sealed_memfd(const char *name, const struct buffer *bytes)
+{
+    auto_fd int fd = memfd(name);
+    for (size_t at = 0; fd >= 0 && at < bytes->length;) {
+        ssize_t written = pwrite(fd, bytes->bytes + at, bytes->length - at, (off_t)at);
+        if (written <= 0)
+            return -1;
+        at += (size_t)written;
+    }
+    if (fd < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL))
+        return -1;
+    return take_fd(&fd);
+}
+
+static bool draw_names(struct flight *flight)
+{
+    uint8_t random[NONCE_BYTES + 16];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return false;
+    memcpy(flight->nonce, random, NONCE_BYTES);
+    memcpy(flight->name, "run_", 4);
+    for (size_t i = 0; i < 16; i++)
+        snprintf(flight->name + 4 + 2 * i, 3, "%02x", random[NONCE_BYTES + i]);
+    return true;
+}
+
+static void stream_ready(struct front *front, struct watch *watch, uint32_t events);
+
+static struct flight *flight_new(void)
+{
+    struct flight *flight = calloc(1, sizeof *flight);
+    if (!flight)
+        return NULL;
+    flight->job = flight->input = -1;
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        flight->streams[i] = (struct stream){.watch.ready = stream_ready, .flight = flight, .fd = -1};
+    if (!draw_names(flight)) {
+        free(flight);
+        return NULL;
+    }
+    return flight;
+}
+
+/* Moves what the request says into the flight and the memory files that the run will get. */
+static bool load(struct front *front, struct flight *flight, const struct request *request)
+{
+    flight->limits = request->limits;
+    flight->environment = request->environment;
+    flight->streams[STREAM_REPORT].keep = report_most(&request->limits);
+    flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = request->limits.value[LIMIT_OUTPUT];
+    flight->job = sealed_memfd("job", &request->job);
+    flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
+    return flight->job >= 0 && (flight->input >= 0 || !request->has_stdin) && take_place(front, flight);
+}
+
+void flight_start(struct front *front, struct connection *connection)
+{
+    const struct exchange *exchange = &connection->exchange;
+    struct span body = {exchange->body, exchange->body_length};
+    struct request request = {0};
+    struct request_error error;
+    struct flight *flight = flight_new();
+    if (flight && request_parse(body, exchange->content_type, &front->setup.limits, flight->nonce, &request, &error)) {
+        exchange_refuse(connection, error.http, error.http == 503, "%s", error.text);
+        free(flight);
+        return;
+    }
+    if (flight && load(front, flight, &request)) {
+        flight->record = exchange->route->record;
+        flight->client = connection;
+        connection->exchange.flight = flight;
+        if (!tell_run(front, flight))
+            list_join(flight, &front->unsent, front->now_ms);
+    } else {
+        exchange_refuse(connection, 503, 1, "the server has no memory or descriptors left for this request");
+        if (flight)
+            flight_free(front, flight);
+    }
+    request_free(&request);
+}
+
+void flight_abandon(struct front *front, struct flight *flight)
+{
+    flight->client = NULL;
+    if (flight->list == &front->unsent) {
+        flight_free(front, flight); /* nobody has heard of it */
+        return;
+    }
+    cancel(front, flight, CAUSE_CANCELLED);
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        stream_end(&flight->streams[i]);
+    if (flight->list == &front->young)
+        list_leave(flight);
+}
+
+/* ---- the end ---- */
+
+static void wake(struct front *front, struct flight *flight)
+{
+    struct connection *client = take(flight->client);
+    client->exchange.flight = NULL;
+    exchange_wake(front, client);
+}
+
+static void log_flight(const struct flight *flight, const struct outcome *outcome, unsigned http)
+{
+    const struct facts *facts = &flight->facts;
+    log_event(LOG_INFO, "run", log_text("id", flight->name), log_text("status", status_table[outcome->status].name),
+              log_number("http", http), log_number("queued_ms", facts->queued_us / 1000),
+              log_number("wall_ms", facts->wall_us / 1000), log_number("cpu_ms", facts->cpu_us / 1000),
+              log_number("memory_peak_bytes", facts->memory_peak_bytes),
+              log_number("stdout_bytes", flight->streams[STREAM_STDOUT].total));
+}
+
+static struct record_stream record_stream(const struct stream *stream)
+{
+    return (struct record_stream){
+        .kept = {stream->kept.bytes, stream->kept.length},
+        .truncated = stream->total > stream->kept.length,
+        .total = stream->total,
+    };
+}
+
+/* Words the layers and the denials, and makes the answer's body of it all. Returns the HTTP status. */
+static unsigned write_body(const struct flight *flight, const struct report *report, const struct outcome *outcome,
+                           struct buffer *body)
+{
+    const struct facts *facts = &flight->facts;
+    const struct jail_plan plan = {.layers = facts->layers};
+    const char *layers[LAYER_COUNT];
+    char what[DENIALS_KEPT][96], hint[DENIALS_KEPT][192];
+    struct record_denial denied[DENIALS_KEPT];
+    struct record record = {
+        .id = flight->name,
+        .environment = flight->environment,
+        .outcome = outcome,
+        .facts = facts,
+        .report = report,
+        .out = record_stream(&flight->streams[STREAM_STDOUT]),
+        .err = record_stream(&flight->streams[STREAM_STDERR]),
+        .layers = layers,
+        .denied = denied,
+        .denied_count = facts->denials < DENIALS_KEPT ? facts->denials : DENIALS_KEPT,
+    };
+    if (!flight->record)
+        return execute_body(&record, body);
+    for (unsigned i = 0; i < LAYER_COUNT; i++) {
+        if (facts->layers & LAYER_BIT(i))
+            layers[record.layer_count++] = layer_table[i].name;
+    }
+    for (size_t i = 0; i < record.denied_count; i++) {
+        jail_denial_text(&facts->denied[i], &plan, what[i], sizeof what[i], hint[i], sizeof hint[i]);
+        denied[i] = (struct record_denial){what[i], facts->denied[i].count, hint[i]};
+    }
+    run_record(&record, body);
+    return 200;
+}
+
+/* Everything is known: the answer goes out. */
+static void finish(struct front *front, struct flight *flight)
+{
+    struct stream *stream = &flight->streams[STREAM_REPORT];
+    struct span bytes = {stream->kept.bytes, stream->kept.length};
+    struct report report;
+    struct outcome outcome;
+    struct buffer body = {0};
+    unsigned http = 0;
+    /* What we cancelled it for holds even where the run was quicker than the kill: the same script, the same answer. */
+    if (flight->facts.cause == CAUSE_NONE && flight->cancelled != CAUSE_NONE)
+        flight->facts.cause = flight->cancelled;
+    if (stream->kept.failed)
+        flight->facts.cause = CAUSE_LOST;
+    report_parse(bytes, flight->nonce, &flight->limits, &report);
+    outcome_decide(&flight->facts, &report.verdict, &flight->limits, &outcome);
+    if (flight->client) {
+        http = write_body(flight, &report, &outcome, &body);
+        if (body.failed) {
+            buffer_free(&body);
+            exchange_refuse(flight->client, http = 503, 1, "the server has no memory left for this answer");
+        } else {
+            exchange_answer(flight->client, http, "application/json", &body);
+        }
+        wake(front, flight);
+    }
+    log_flight(flight, &outcome, http);
+    flight_free(front, flight);
+}
+
+/* ---- the pipes ---- */
+
+static void stream_full(struct front *front, struct stream *stream)
+{
+    struct flight *flight = stream->flight;
+    bool report = stream == &flight->streams[STREAM_REPORT];
+    if (report && stream->total > stream->keep) {
+        cancel(front, flight, CAUSE_RESULT);
+        buffer_free(&stream->kept);
+    } else if (!report && stream->total > stream->keep * OUTPUT_KILL_FACTOR) {
+        cancel(front, flight, CAUSE_OUTPUT);
+    }
+}
+
+/* Reads what is there, at most `chunks` times. */
+static void stream_read(struct front *front, struct stream *stream, int chunks)
+{
+    static char chunk[CHUNK_BYTES];
+    while (stream->fd >= 0 && chunks-- > 0) {
+        ssize_t length = read(stream->fd, chunk, sizeof chunk);
+        if (length < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (length <= 0) {
+            stream_end(stream);
+            return;
+        }
+        uint64_t room = stream->keep > stream->total ? stream->keep - stream->total : 0;
+        buffer_append(&stream->kept, chunk, room < (size_t)length ? (size_t)room : (size_t)length);
+        stream->total += (size_t)length;
+        stream_full(front, stream);
+    }
+}
+
+static bool streams_ended(const struct flight *flight)
+{
+    for (size_t i = 0; i < STREAM_COUNT; i++) {
+        if (flight->streams[i].fd >= 0)
+            return false;
+    }
+    return true;
+}
+
+static void stream_ready(struct front *front, struct watch *watch, uint32_t events)
+{
+    struct stream *stream = (struct stream *)watch;
+    (void)events;
+    stream_read(front, stream, CHUNKS);
+    if (stream->flight->over && streams_ended(stream->flight))
+        finish(front, stream->flight);
+}
+
+static void streams_watch(struct front *front, struct flight *flight)
+{
+    for (size_t i = 0; i < STREAM_COUNT; i++) {
+        struct stream *stream = &flight->streams[i];
+        if (stream->fd < 0 || stream->watched)
+            continue;
+        stream->watched = front_watch(front, stream->fd, &stream->watch, EPOLLIN) == 0;
+        if (!stream->watched) /* no memory: what it would have said is lost */
+            stream_end(stream);
+    }
+}
+
+/* ---- from the supervisor ---- */
+
+/* A first start, or another one because the first zygote died: what that one wrote never was. */
+static void on_started(struct front *front, struct flight *flight, struct wire_message *message)
+{
+    if (!flight->client)
+        return;
+    for (size_t i = 0; i < STREAM_COUNT; i++) {
+        struct stream *stream = &flight->streams[i];
+        stream_end(stream);
+        buffer_free(&stream->kept);
+        stream->total = 0;
+        stream->fd = take_fd(&message->fds[i]);
+        fcntl(stream->fd, F_SETFL, O_NONBLOCK);
+    }
+    list_join(flight, &front->young, front->now_ms);
+}
+
+static void on_outcome(struct front *front, struct flight *flight, const struct facts *facts)
+{
+    flight->over = true;
+    flight->facts = *facts;
+    list_leave(flight);
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        stream_read(front, &flight->streams[i], CHUNKS * 8);
+    if (streams_ended(flight)) {
+        finish(front, flight);
+        return;
+    }
+    streams_watch(front, flight);
+    list_join(flight, &front->overdue, front->now_ms);
+}
+
+static void on_refused(struct front *front, struct flight *flight, const struct wire_refused *refused)
+{
+    static const struct {
+        unsigned http;
+        const char *text;
+    } rows[] = {
+        [REFUSED_FULL] = {429, "the queue is full"},
+        [REFUSED_STARTING] = {503, "the server is starting"},
+        [REFUSED_DRAINING] = {503, "the server is stopping"},
+        [REFUSED_BROKEN] = {503, "the server can make no jail any more"},
+    };
+    size_t row = refused->reason < COUNT(rows) ? refused->reason : REFUSED_BROKEN;
+    unsigned retry_after_s = refused->retry_after_s ? refused->retry_after_s : 1;
+    if (flight->client) {
+        exchange_refuse(flight->client, rows[row].http, retry_after_s, "%s: try again in %u s", rows[row].text,
+                        retry_after_s);
+        wake(front, flight);
+    }
+    flight_free(front, flight);
+}
+
+void flight_message(struct front *front, struct wire_message *message)
+{
+    /* Every one of these begins with the run's id. */
+    struct flight *flight = find(front, message->started.id);
+    if (flight && !flight->over) {
+        if (message->type == WIRE_STARTED)
+            on_started(front, flight, message);
+        else if (message->type == WIRE_OUTCOME)
+            on_outcome(front, flight, &message->outcome.facts);
+        else if (message->type == WIRE_REFUSED)
+            on_refused(front, flight, &message->refused);
+    }
+    wire_close_fds(message);
+}
+
+/* ---- time ---- */
+
+int flight_deadlines(struct front *front)
+{
+    struct flight *flight;
+    while ((flight = front->young.first) && flight->since_ms + YOUNG_MS <= front->now_ms) {
+        list_leave(flight);
+        streams_watch(front, flight);
+    }
+    while ((flight = front->overdue.first) && flight->since_ms + OVERDUE_MS <= front->now_ms) {
+        log_event(LOG_WARNING, "a pipe outlived its run", log_text("id", flight->name));
+        finish(front, flight);
+    }
+    if (front->young.first)
+        return YOUNG_MS;
+    return front->overdue.first ? OVERDUE_MS / 8 : -1;
+}
+
+void flights_close(struct front *front)
+{
+    for (size_t i = 0; i < front->flight_capacity; i++) {
+        struct flight *flight = front->flights[i];
+        if (!flight)
+            continue;
+        if (flight->client)
+            wake(front, flight);
+        flight_free(front, flight);
+    }
+    free(take(front->flights));
+    front->flight_capacity = 0;
+}

@@ -1,0 +1,233 @@
+#include "front.h"
+#include "log.h"
+#include "sandbox.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+    EVENTS = 256,
+    FDS_RESERVED = 2048, /* descriptors kept for runs' pipes and memory files */
+};
+
+uint64_t front_clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int front_watch(struct front *front, int fd, struct watch *watch, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    return epoll_ctl(front->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+void front_bury(struct front *front, struct watch *watch)
+{
+    watch->ready = NULL;
+    watch->next_buried = front->buried;
+    front->buried = watch;
+}
+
+static void free_buried(struct front *front)
+{
+    for (struct watch *watch; (watch = front->buried);) {
+        front->buried = watch->next_buried;
+        free(watch);
+    }
+}
+
+/* ---- the supervisor ---- */
+
+static void supervisor_lost(struct front *front, int result)
+{
+    front->done = true;
+    if (result == WIRE_CLOSED)
+        return;
+    log_event(LOG_ERROR, "the supervisor broke the protocol");
+    front->exit_status = 1;
+}
+
+static void supervisor_ready(struct front *front, struct watch *watch, uint32_t events)
+{
+    struct wire_message message;
+    int result = WIRE_AGAIN;
+    (void)watch;
+    if (events & EPOLLOUT)
+        flight_flush(front);
+    while (!front->done && (result = wire_receive(front->supervisor, LINK_FRONT, true, &message)) == WIRE_OK) {
+        if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
+            front->serving = message.state.serving;
+        } else if (message.type == WIRE_STARTED || message.type == WIRE_OUTCOME || message.type == WIRE_REFUSED) {
+            flight_message(front, &message);
+        } else {
+            wire_close_fds(&message);
+            result = WIRE_BROKEN;
+            break;
+        }
+    }
+    if (result != WIRE_AGAIN)
+        supervisor_lost(front, result);
+}
+
+/* ---- libmicrohttpd ---- */
+
+static void mhd_ready(struct front *front, struct watch *watch, uint32_t events)
+{
+    (void)watch, (void)events;
+    front->run_mhd = true;
+}
+
+static void run_mhd(struct front *front)
+{
+    MHD_UNSIGNED_LONG_LONG timeout;
+    /* MHD_get_timeout() does not know of connections that were resumed: run_mhd does. */
+    if (!front->run_mhd && (MHD_get_timeout(front->daemon, &timeout) != MHD_YES || timeout > 0))
+        return;
+    front->run_mhd = false;
+    if (MHD_run(front->daemon) != MHD_YES) {
+        log_event(LOG_ERROR, "libmicrohttpd failed");
+        front->done = true;
+        front->exit_status = 1;
+    }
+}
+
+static bool mhd_pending(struct front *front)
+{
+    MHD_UNSIGNED_LONG_LONG timeout;
+    return front->run_mhd || (MHD_get_timeout(front->daemon, &timeout) == MHD_YES && timeout == 0);
+}
+
+static void mhd_panic(void *context, const char *file, unsigned line, const char *reason)
+{
+    (void)context, (void)file;
+    log_event(LOG_ERROR, "libmicrohttpd panics", log_text("reason", reason ? reason : ""), log_number("line", line));
+    abort();
+}
+
+/* ---- the loop ---- */
+
+static int next_deadline(struct front *front)
+{
+    int connections = connection_deadlines(front), flights = flight_deadlines(front);
+    if (mhd_pending(front))
+        return 0;
+    return connections < 0 || (flights >= 0 && flights < connections) ? flights : connections;
+}
+
+static void loop(struct front *front)
+{
+    struct epoll_event events[EVENTS];
+    while (!front->done) {
+        int count = epoll_wait(front->epoll, events, EVENTS, next_deadline(front));
+        if (count < 0 && errno != EINTR) {
+            log_event(LOG_ERROR, "epoll_wait failed", log_text("reason", strerror(errno)));
+            front->exit_status = 1;
+            return;
+        }
+        front->now_ms = front_clock_ms();
+        for (int i = 0; i < count; i++) {
+            struct watch *watch = events[i].data.ptr;
+            if (watch->ready)
+                watch->ready(front, watch, events[i].events);
+        }
+        run_mhd(front);
+        free_buried(front);
+    }
+}
+
+/* ---- start and end ---- */
+
+/* As many connections as there are descriptors for, whatever was configured. */
+static void fit_descriptors(struct front *front)
+{
+    struct rlimit files;
+    uint32_t most = UINT32_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &files))
+        return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < UINT32_MAX)
+        most = (uint32_t)(files.rlim_cur > 2 * FDS_RESERVED ? files.rlim_cur - FDS_RESERVED : files.rlim_cur / 2);
+    if (front->setup.max_connections > most) {
+        log_event(LOG_WARNING, "fewer connections than configured: RLIMIT_NOFILE is low",
+                  log_number("connections", most), log_number("configured", front->setup.max_connections));
+        front->setup.max_connections = most;
+    }
+}
+
+static int open_listeners(struct front *front, struct wire_message *setup)
+{
+    for (int i = 1; i < setup->fd_count; i++) {
+        struct listener *listener = &front->listeners[front->listener_count];
+        socklen_t size = sizeof listener->family;
+        listener->fd = take_fd(&setup->fds[i]);
+        listener->watch.ready = connection_accept;
+        front->listener_count++;
+        if (getsockopt(listener->fd, SOL_SOCKET, SO_DOMAIN, &listener->family, &size) ||
+            fcntl(listener->fd, F_SETFL, O_NONBLOCK) || front_watch(front, listener->fd, &listener->watch, EPOLLIN))
+            return -1;
+    }
+    return 0;
+}
+
+static int front_open(struct front *front, struct wire_message *setup)
+{
+    const union MHD_DaemonInfo *info;
+    auto_fd int description = take_fd(&setup->fds[0]);
+    front->setup = setup->setup;
+    front->now_ms = front_clock_ms();
+    front->supervisor_watch.ready = supervisor_ready;
+    front->mhd_watch.ready = mhd_ready;
+    MHD_set_panic_func(mhd_panic, NULL);
+    fit_descriptors(front);
+    front->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (front->epoll < 0 || routes_open(front, description) || exchange_open(front))
+        return -1;
+    info = MHD_get_daemon_info(front->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (!info || front_watch(front, info->epoll_fd, &front->mhd_watch, EPOLLIN) ||
+        fcntl(front->supervisor, F_SETFL, O_NONBLOCK) ||
+        front_watch(front, front->supervisor, &front->supervisor_watch, EPOLLIN))
+        return -1;
+    return open_listeners(front, setup);
+}
+
+/* libmicrohttpd must not be stopped while a connection of its sleeps. */
+static void front_close(struct front *front)
+{
+    flights_close(front);
+    if (front->daemon) {
+        MHD_run(front->daemon);
+        MHD_stop_daemon(front->daemon);
+    }
+    connections_close(front);
+    routes_close(front);
+    free_buried(front);
+    drop_fd(&front->epoll);
+}
+
+int front_run(struct front *front, struct wire_message *setup)
+{
+    struct fault fault;
+    front->epoll = -1;
+    if (setup->setup.listeners != (uint32_t)setup->fd_count - 1 || front_open(front, setup)) {
+        log_event(LOG_ERROR, "the front cannot start", log_text("reason", strerror(errno)));
+        front->exit_status = 1;
+    } else if (sandbox_front(&fault)) {
+        log_fault(LOG_ERROR, "the front's own sandbox cannot be closed", &fault);
+        front->exit_status = 1;
+    } else {
+        loop(front);
+    }
+    wire_close_fds(setup);
+    front_close(front);
+    return front->exit_status;
+}

@@ -1,0 +1,251 @@
+/* The front process: speaks HTTP with strangers and believes nobody.
+ *
+ *   main.c        starts it: descriptor 3 is the supervisor's socket, its first message is WIRE_SETUP
+ *   sandbox.c     closes the process around itself before the first client's byte
+ *   front.c       the event loop: one thread, one epoll; the supervisor's messages; the deadlines
+ *   connection.c  a client's connection: accepted, watched, made to end
+ *   exchange.c    a request and its answer on a connection: libmicrohttpd's callbacks
+ *   head.c        the strict check of a request's head
+ *   routes.c      the table of routes, and what answers without a run
+ *   flight.c      a run in flight: its job, its pipes, its outcome
+ *
+ * libmicrohttpd parses and writes HTTP; it runs without threads of its own on an epoll descriptor that ours holds.
+ * Ours are the listening sockets and every deadline. Owned by one struct front; nothing is global. */
+#ifndef SAFE_SCRIPT_FRONT_H
+#define SAFE_SCRIPT_FRONT_H
+
+#include "frames.h"
+#include "request.h"
+#include "wire.h"
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct front;
+struct connection;
+struct flight;
+
+/* A thing that our epoll watches: the first member of what owns it. Events are read in batches, so what is dropped
+ * while a batch is handled is first made deaf (ready = NULL) and freed after the batch: see front_bury(). */
+struct watch {
+    void (*ready)(struct front *front, struct watch *watch, uint32_t events);
+    struct watch *next_buried;
+};
+
+enum {
+    LISTENERS_MOST = WIRE_FDS - 1,
+    QUERY_SHOWN = 64,          /* bytes of an unknown query parameter's name that an error shows */
+    QUERY_BYTES = 256,         /* 414 past this: libmicrohttpd makes a list of them */
+    URI_BYTES = 4096,          /* 414 past this … */
+    HEAD_BYTES = 16 * 1024,    /* … and 431 past this; libmicrohttpd answers itself where its memory ends */
+    CONNECTION_MEMORY = 32768, /* libmicrohttpd's memory for each connection: head, lists, answer's head */
+};
+
+struct listener {
+    struct watch watch;
+    int fd;
+    int family;
+};
+
+/* ---- routes ---- */
+
+enum method { METHOD_GET = 1, METHOD_POST = 2 }; /* bits; HEAD goes where GET goes */
+
+struct route {
+    unsigned methods;
+    const char *path;
+    /* Answers a whole request: fills connection->answer, or starts a flight that will. */
+    void (*handle)(struct front *front, struct connection *connection);
+    bool problem; /* errors as application/problem+json */
+    bool record;  /* a run is answered with its whole record */
+    const char *help;
+};
+
+extern const struct route route_table[];
+extern const size_t route_count;
+
+/* The route of a path as it stands in the request line, without its query; NULL where there is none. */
+const struct route *route_find(const char *path, size_t length);
+
+/* True for paths whose errors are problem+json, known or not. */
+bool route_is_problem(const char *path, size_t length);
+
+/* The constant answers are made once. Returns 0 or -1. */
+int routes_open(struct front *front, int description);
+void routes_close(struct front *front);
+
+/* ---- an exchange: one request and its answer ---- */
+
+struct answer {
+    unsigned http;                 /* 0: none yet */
+    struct MHD_Response *response; /* NULL where there was no memory for it: the connection is closed instead */
+    bool shared;                   /* one of the constant answers: not ours to destroy */
+    bool last;                     /* the connection ends after it */
+};
+
+enum state {
+    STATE_HEAD, /* nothing of it but perhaps its first line */
+    STATE_BODY, /* the head was fine, or its refusal waits for the whole request */
+    STATE_WORK, /* whole; suspended in libmicrohttpd until its answer is there */
+    STATE_SENT, /* the answer is libmicrohttpd's to send */
+};
+
+struct exchange {
+    enum state state;
+    bool uri_bad; /* bytes that no URI has */
+    bool problem;
+    bool head_only;
+    const struct route *route;
+    const char *uri; /* as libmicrohttpd gave it first; changed in place since, so only good to compare */
+    size_t uri_length;
+    char query[QUERY_SHOWN]; /* name of the first query parameter, "" without a query */
+    const char *content_type;
+    uint64_t content_length;
+    uint8_t *body;
+    size_t body_length, body_capacity;
+    struct answer answer;
+    struct flight *flight;
+};
+
+/* Starts libmicrohttpd. Returns 0 or -1. */
+int exchange_open(struct front *front);
+
+/* Refuses connection's request with one line; format as printf. Does nothing when there is an answer already. A
+ * retry_after_s of 0 gives no Retry-After. */
+void exchange_refuse(struct connection *connection, unsigned http, unsigned retry_after_s, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Takes body and makes it connection's answer; a body that failed becomes a closed connection. */
+void exchange_answer(struct connection *connection, unsigned http, const char *content_type, struct buffer *body);
+
+/* Forgets everything of the exchange; a flight that is still up is cancelled. */
+void exchange_end(struct front *front, struct connection *connection);
+
+/* Suspends a connection whose answer takes time, and wakes it when the answer is there (or there will be none). */
+void exchange_sleep(struct connection *connection);
+void exchange_wake(struct front *front, struct connection *connection);
+
+/* ---- connections ---- */
+
+/* What a connection is waited for, each with its deadline. */
+enum phase {
+    PHASE_IDLE,    /* the next request's first line */
+    PHASE_READING, /* the rest of a request */
+    PHASE_WORKING, /* ours: no deadline, the run has one */
+    PHASE_SENDING, /* the client to take its answer */
+    PHASE_CLOSING, /* shut down by us; libmicrohttpd will see it */
+    PHASE_COUNT
+};
+
+struct connection {
+    struct watch watch; /* hang-up only */
+    struct front *front;
+    struct MHD_Connection *mhd;
+    int fd; /* libmicrohttpd's */
+    enum phase phase;
+    uint64_t since_ms;
+    struct connection *older, *newer; /* of the same phase */
+    bool gone;                        /* the client has hung up */
+    bool whole;                       /* the last request was read to its end: nothing of it is left in the socket */
+    struct exchange exchange;
+};
+
+struct queue {
+    struct connection *oldest, *newest;
+};
+
+void connection_accept(struct front *front, struct watch *watch, uint32_t events);
+void connection_notify(void *front, struct MHD_Connection *mhd, void **context,
+                       enum MHD_ConnectionNotificationCode code);
+void connection_phase(struct connection *connection, enum phase phase);
+
+/* Answers and ends a connection past libmicrohttpd, which takes an answer after a request's head or after its body but
+ * at no other time. Only while it has no answer of its own to send. */
+void connection_refuse(struct connection *connection, unsigned http, const char *text);
+
+/* Closes what is overdue and returns the milliseconds until the next deadline, or -1. */
+int connection_deadlines(struct front *front);
+void connections_close(struct front *front);
+
+/* ---- flights: runs between WIRE_RUN and their last word ---- */
+
+struct flight_list {
+    struct flight *first, *last;
+};
+
+/* Starts the run that connection's request asks for, or refuses. */
+void flight_start(struct front *front, struct connection *connection);
+
+/* Its client has gone: the run is cancelled, and only the log will hear of its end. */
+void flight_abandon(struct front *front, struct flight *flight);
+
+/* A message of the supervisor's that names a run. The descriptors in it are taken. */
+void flight_message(struct front *front, struct wire_message *message);
+
+/* Sends what the supervisor's socket had no room for. */
+void flight_flush(struct front *front);
+int flight_deadlines(struct front *front);
+void flights_close(struct front *front);
+
+/* ---- the process ---- */
+
+struct constant {
+    struct MHD_Response *response;
+    unsigned http;
+};
+
+enum constant_answer {
+    CONSTANT_HEALTHY,
+    CONSTANT_READY,
+    CONSTANT_STARTING,
+    CONSTANT_DRAINING,
+    CONSTANT_JAIL,
+    CONSTANT_INDEX,
+    CONSTANT_COUNT
+};
+
+struct front {
+    struct watch supervisor_watch; /* first: front_ready() is given this member */
+    int supervisor, epoll;
+    bool supervisor_full; /* its socket had no room: EPOLLOUT is watched */
+    struct watch mhd_watch;
+    struct MHD_Daemon *daemon;
+    bool lax_parser; /* libmicrohttpd before 1.0: head.c looks for what its parser lets pass */
+    bool run_mhd;    /* it has work that its epoll descriptor does not show */
+    bool done;
+    int exit_status;
+    struct wire_setup setup;
+    enum serving serving;
+    uint64_t now_ms;
+    struct watch *buried;
+    struct listener listeners[LISTENERS_MOST];
+    size_t listener_count;
+    uint64_t accept_again_ms; /* 0: the listeners are watched */
+    struct queue queues[PHASE_COUNT];
+    size_t connections, closing;
+    struct lingerer *lingering;
+    size_t lingering_count;
+    uint64_t buffered;
+    struct flight **flights; /* by the low half of their id */
+    size_t flight_capacity;
+    size_t flight_next;         /* where the search for a free place begins */
+    uint32_t flight_last;       /* the high half of the last id given */
+    struct flight_list unsent;  /* WIRE_RUN found no room */
+    struct flight_list young;   /* started so lately that its pipes are not watched yet */
+    struct flight_list overdue; /* over, but a pipe has not ended */
+    struct constant constants[CONSTANT_COUNT];
+};
+
+/* Serves until the supervisor closes its socket. Takes the descriptors of setup. Returns the exit status. */
+int front_run(struct front *front, struct wire_message *setup);
+
+uint64_t front_clock_ms(void);
+
+/* Frees watch's owner (with free) once no event of this batch can name it any more. */
+void front_bury(struct front *front, struct watch *watch);
+
+/* Adds fd to our epoll; returns 0 or -1. */
+int front_watch(struct front *front, int fd, struct watch *watch, uint32_t events);
+
+#endif

@@ -1,0 +1,43 @@
+/* safe-script-http: the front process. Started by the supervisor, with the supervisor's socket as descriptor 3; ends
+ * with status 0 when that socket is closed. See front.h. */
+#include "front.h"
+#include "log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SUPERVISOR_SOCKET = 3 };
+
+/* A terminal's interrupt reaches the whole group: the supervisor drains then, and we serve until it closes the socket.
+ */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+    static struct front front; /* zeroed */
+    struct wire_message setup;
+    if (argc > 1) {
+        bool version = argc == 2 && strcmp(argv[1], "--version") == 0;
+        fputs(version ? "safe-script-http " SAFE_SCRIPT_VERSION "\n"
+                      : "safe-script-http is started by safe-script, not by hand: see safe-script serve\n",
+              version ? stdout : stderr);
+        return version ? 0 : 2;
+    }
+    log_open("front", LOG_INFO);
+    ignore_signals();
+    front.supervisor = SUPERVISOR_SOCKET;
+    int result = wire_receive(front.supervisor, LINK_FRONT, true, &setup);
+    if (result == WIRE_CLOSED)
+        return 0;
+    if (result != WIRE_OK || setup.type != WIRE_SETUP) {
+        log_event(LOG_ERROR, "descriptor 3 is not a supervisor's socket: safe-script-http is not started by hand");
+        return 2;
+    }
+    return front_run(&front, &setup);
+}

@@ -1,0 +1,137 @@
+#include "front.h"
+#include "scope.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void answer_constant(struct connection *connection, const struct constant *constant)
+{
+    connection->exchange.answer =
+        (struct answer){.http = constant->http, .response = constant->response, .shared = true};
+}
+
+static void healthz(struct front *front, struct connection *connection)
+{
+    answer_constant(connection, &front->constants[CONSTANT_HEALTHY]);
+}
+
+static void readyz(struct front *front, struct connection *connection)
+{
+    static const enum constant_answer by_state[] = {
+        [SERVING_STARTING] = CONSTANT_STARTING,
+        [SERVING_READY] = CONSTANT_READY,
+        [SERVING_DRAINING] = CONSTANT_DRAINING,
+    };
+    answer_constant(connection, &front->constants[by_state[front->serving]]);
+}
+
+static void jail(struct front *front, struct connection *connection)
+{
+    answer_constant(connection, &front->constants[CONSTANT_JAIL]);
+}
+
+static void start_page(struct front *front, struct connection *connection)
+{
+    answer_constant(connection, &front->constants[CONSTANT_INDEX]);
+}
+
+const struct route route_table[] = {
+    {METHOD_POST, "/execute", flight_start, false, false, "run a script, answer with its result and stdout"},
+    {METHOD_POST, "/v1/runs", flight_start, true, true, "run a script, answer with the whole run record"},
+    {METHOD_GET, "/v1/jail", jail, true, false, "the layers of the jail: which hold here, and why not"},
+    {METHOD_GET, "/healthz", healthz, false, false, "200 while the process serves"},
+    {METHOD_GET, "/readyz", readyz, false, false, "200 when scripts can be run, else 503"},
+    {METHOD_GET, "/", start_page, false, false, "this text"},
+};
+const size_t route_count = COUNT(route_table);
+
+const struct route *route_find(const char *path, size_t length)
+{
+    for (size_t i = 0; i < route_count; i++) {
+        if (strlen(route_table[i].path) == length && memcmp(route_table[i].path, path, length) == 0)
+            return &route_table[i];
+    }
+    return NULL;
+}
+
+bool route_is_problem(const char *path, size_t length)
+{
+    return length >= 4 && memcmp(path, "/v1/", 4) == 0;
+}
+
+/* ---- the constant answers ---- */
+
+static void index_text(struct buffer *out)
+{
+    static const char head[] =
+        "safe-script " SAFE_SCRIPT_VERSION
+        " runs a Python script in a jail and answers with what its main() returns.\n\n"
+        "  curl -H 'Content-Type: text/x-python' --data-binary @script.py http://HOST:PORT/execute\n\n";
+    buffer_append(out, head, strlen(head));
+    for (size_t i = 0; i < route_count; i++) {
+        char line[160];
+        int length =
+            snprintf(line, sizeof line, "  %-4s %-10s %s\n", route_table[i].methods & METHOD_POST ? "POST" : "GET",
+                     route_table[i].path, route_table[i].help);
+        buffer_append(out, line, (size_t)length);
+    }
+}
+
+static int read_description(int fd, struct buffer *out)
+{
+    char bytes[4096];
+    ssize_t length;
+    off_t at = 0;
+    while ((length = pread(fd, bytes, sizeof bytes, at)) > 0) {
+        buffer_append(out, bytes, (size_t)length);
+        at += length;
+    }
+    return length < 0 || out->failed ? -1 : 0;
+}
+
+static int make_constant(struct front *front, enum constant_answer which, unsigned http, const char *content_type,
+                         struct buffer *body)
+{
+    struct connection made = {.front = front};
+    exchange_answer(&made, http, content_type, body);
+    front->constants[which] = (struct constant){made.exchange.answer.response, http};
+    return made.exchange.answer.response ? 0 : -1;
+}
+
+int routes_open(struct front *front, int description)
+{
+    static const struct {
+        enum constant_answer which;
+        unsigned http;
+        const char *body;
+    } fixed[] = {
+        {CONSTANT_HEALTHY, 200, "{\"status\":\"ok\"}"},
+        {CONSTANT_READY, 200, "{\"status\":\"ready\"}"},
+        {CONSTANT_STARTING, 503, "{\"status\":\"starting\"}"},
+        {CONSTANT_DRAINING, 503, "{\"status\":\"draining\"}"},
+    };
+    struct buffer body = {0};
+    for (size_t i = 0; i < COUNT(fixed); i++) {
+        buffer_append(&body, fixed[i].body, strlen(fixed[i].body));
+        if (make_constant(front, fixed[i].which, fixed[i].http, "application/json", &body))
+            return -1;
+    }
+    index_text(&body);
+    if (make_constant(front, CONSTANT_INDEX, 200, "text/plain; charset=utf-8", &body))
+        return -1;
+    if (read_description(description, &body)) {
+        buffer_free(&body);
+        return -1;
+    }
+    return make_constant(front, CONSTANT_JAIL, 200, "application/json", &body);
+}
+
+void routes_close(struct front *front)
+{
+    for (size_t i = 0; i < CONSTANT_COUNT; i++) {
+        if (front->constants[i].response)
+            MHD_destroy_response(front->constants[i].response);
+        front->constants[i].response = NULL;
+    }
+}

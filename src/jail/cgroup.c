@@ -1,0 +1,443 @@
+/* Cgroups, v1 and v2 behind one interface (cgroup.h). Only the supervisor is here; it trusts the kernel's files and nobody
+ * else writes in our directories: a run sees no cgroup file system.
+ *
+ * Our directory, "safe-script-<pid>", lies below the cgroup that we were started in, so that limits of the host's apply to
+ * all of us. We hold a lock (flock) on it; one that nobody holds is a dead server's and is removed.
+ *
+ * A slot's cgroup is kept and reused: an emptied memory cgroup lives on invisibly while pages of files that it was the
+ * first to read stay cached, so a new one for each run would pile them up. Counters that the kernel can reset are reset,
+ * event counters are read as differences; a highest number of processes cannot be reset, so the pids cgroup (on v2 the
+ * whole) is made anew after a run that had more than one. */
+#include "cgroup.h"
+
+#include "cgroup_files.h"
+#include "layers.h"
+#include "scope.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define LAYER  "cgroup"
+#define PREFIX "safe-script-"
+#define LEAF   "server" /* v2: processes and controllers for children cannot be in one cgroup */
+
+struct cgroups {
+    struct hierarchy hierarchies[HIERARCHIES_MOST];
+    int count;
+    bool v2;
+    bool moved;    /* v2: we are in LEAF and have switched controllers on above it */
+    unsigned next; /* number of the next slot */
+    char name[32];
+    char description[80];
+};
+
+struct cgroup {
+    struct cgroups *all;
+    char name[16];
+    int directory[HIERARCHIES_MOST], procs[HIERARCHIES_MOST];
+    int file[FILE_COUNT];
+    uint64_t memory; /* the limit that is set */
+    uint64_t cpu_before, oom_before, fork_before;
+    bool used;
+};
+
+/* ---- the hierarchy ---- */
+
+static void remove_slot(int own, const char *name)
+{
+    auto_fd int slot = openat(own, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (slot >= 0 && strcmp(name, LEAF) != 0)
+        cgroup_kill_all(slot);
+    unlinkat(own, name, AT_REMOVEDIR);
+}
+
+/* Removes one of our directories, this server's or a dead one's, and ends what still runs in its slots. What has not
+ * died yet keeps it there (EBUSY). */
+static void remove_own(const struct hierarchy *hierarchy, const char *name)
+{
+    int own = openat(hierarchy->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *entries = own < 0 ? NULL : fdopendir(own);
+    if (!entries) {
+        drop_fd(&own);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            remove_slot(own, entry->d_name);
+    }
+    closedir(entries);
+    unlinkat(hierarchy->base, name, AT_REMOVEDIR);
+}
+
+static bool is_abandoned(const struct hierarchy *hierarchy, const char *name)
+{
+    struct stat status;
+    struct timespec now;
+    auto_fd int own = openat(hierarchy->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    /* Another server makes its directory and locks it; give it time in between. */
+    return own >= 0 && flock(own, LOCK_EX | LOCK_NB) == 0 && fstat(own, &status) == 0 &&
+           clock_gettime(CLOCK_REALTIME, &now) == 0 && now.tv_sec - status.st_mtim.tv_sec > 2;
+}
+
+static void remove_abandoned(const struct hierarchy *hierarchy)
+{
+    int base = fcntl(hierarchy->base, F_DUPFD_CLOEXEC, 0);
+    DIR *entries = base < 0 ? NULL : fdopendir(base);
+    if (!entries) {
+        drop_fd(&base);
+        return;
+    }
+    rewinddir(entries); /* the duplicate shares its offset */
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0 && is_abandoned(hierarchy, entry->d_name))
+            remove_own(hierarchy, entry->d_name);
+    }
+    closedir(entries);
+}
+
+static int make_own(struct cgroups *cgroups, struct hierarchy *hierarchy, struct fault *fault)
+{
+    remove_abandoned(hierarchy);
+    if (mkdirat(hierarchy->base, cgroups->name, 0755) && errno != EEXIST) /* in containers, pids come back */
+        return fault_set(fault, LAYER, "mkdir", errno, "%s/%s", hierarchy->path, cgroups->name);
+    hierarchy->own = openat(hierarchy->base, cgroups->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (hierarchy->own < 0 || flock(hierarchy->own, LOCK_EX | LOCK_NB))
+        return fault_set(fault, LAYER, "flock", errno, "%s/%s", hierarchy->path, cgroups->name);
+    return 0;
+}
+
+static const char *controllers_text(uint32_t controllers)
+{
+    return controllers & CONTROLLER_BIT(CPU) ? "+memory +pids +cpu" : "+memory +pids";
+}
+
+/* v2: controllers are switched on for children from the top down, and only where no process is (except in the real root):
+ * so we move into a leaf first. That is ours to do only if we were alone. */
+static int delegate(struct cgroups *cgroups, struct hierarchy *hierarchy, struct fault *fault)
+{
+    const char *controllers = controllers_text(hierarchy->controllers);
+    if (cgroup_write(hierarchy->base, "cgroup.subtree_control", controllers)) {
+        if (errno != EBUSY)
+            return fault_set(fault, LAYER, "write", errno, "%s/cgroup.subtree_control", hierarchy->path);
+        if (mkdirat(hierarchy->own, LEAF, 0755) || cgroup_write(hierarchy->own, LEAF "/cgroup.procs", "0"))
+            return fault_set(fault, LAYER, "move", errno, "%s/%s/" LEAF, hierarchy->path, cgroups->name);
+        cgroups->moved = true;
+        if (cgroup_write(hierarchy->base, "cgroup.subtree_control", controllers))
+            return fault_set(fault, LAYER, "write", errno, "%s/cgroup.subtree_control", hierarchy->path);
+    }
+    if (cgroup_write(hierarchy->own, "cgroup.subtree_control", controllers))
+        return fault_set(fault, LAYER, "write", errno, "%s/%s/cgroup.subtree_control", hierarchy->path, cgroups->name);
+    return 0;
+}
+
+static int prepare(struct cgroups *cgroups, struct fault *fault)
+{
+    for (int i = 0; i < cgroups->count; i++) {
+        if (make_own(cgroups, &cgroups->hierarchies[i], fault))
+            return -1;
+    }
+    return cgroups->v2 ? delegate(cgroups, &cgroups->hierarchies[0], fault) : 0;
+}
+
+struct cgroups *cgroups_open(struct fault *fault)
+{
+    struct cgroups *cgroups = calloc(1, sizeof *cgroups);
+    if (!cgroups) {
+        fault_set(fault, LAYER, "calloc", ENOMEM, "cgroups");
+        return NULL;
+    }
+    snprintf(cgroups->name, sizeof cgroups->name, PREFIX "%d", getpid());
+    cgroups->count = cgroup_find(cgroups->hierarchies, &cgroups->v2, fault);
+    if (cgroups->count < 0) {
+        free(cgroups);
+        return NULL;
+    }
+    cgroup_describe(cgroups->hierarchies, cgroups->count, cgroups->v2, cgroups->description, sizeof cgroups->description);
+    if (prepare(cgroups, fault)) {
+        cgroups_close(cgroups);
+        return NULL;
+    }
+    return cgroups;
+}
+
+/* v2: the way back out of delegate(), so that LEAF can go. */
+static void move_back(struct cgroups *cgroups)
+{
+    struct hierarchy *hierarchy = &cgroups->hierarchies[0];
+    cgroup_write(hierarchy->own, "cgroup.subtree_control", "-memory -pids -cpu");
+    cgroup_write(hierarchy->base, "cgroup.subtree_control", "-memory -pids -cpu");
+    cgroup_write(hierarchy->base, "cgroup.procs", "0");
+}
+
+void cgroups_close(struct cgroups *cgroups)
+{
+    if (!cgroups)
+        return;
+    if (cgroups->moved)
+        move_back(cgroups);
+    for (int i = 0; i < cgroups->count; i++) {
+        struct hierarchy *hierarchy = &cgroups->hierarchies[i];
+        /* The kernel takes the last process out of its cgroup a moment after it was reaped. */
+        for (int tries = 0; hierarchy->own >= 0 && tries < 50; tries++) {
+            remove_own(hierarchy, cgroups->name);
+            if (faccessat(hierarchy->base, cgroups->name, F_OK, 0))
+                break;
+            nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        }
+        drop_fd(&hierarchy->own);
+        drop_fd(&hierarchy->base);
+    }
+    free(cgroups);
+}
+
+const char *cgroups_describe(const struct cgroups *cgroups)
+{
+    return cgroups->description;
+}
+
+/* ---- one slot's ---- */
+
+static void close_files(struct cgroup *cgroup, int which)
+{
+    uint32_t controllers = cgroup->all->hierarchies[which].controllers;
+    drop_fd(&cgroup->directory[which]);
+    drop_fd(&cgroup->procs[which]);
+    for (int i = 0; i < FILE_COUNT; i++) {
+        if (controllers & CONTROLLER_BIT(cgroup_files[i].controller))
+            drop_fd(&cgroup->file[i]);
+    }
+}
+
+static int open_files(struct cgroup *cgroup, int which, struct fault *fault)
+{
+    static const int modes[] = {O_RDWR, O_RDONLY, O_WRONLY};
+    struct hierarchy *hierarchy = &cgroup->all->hierarchies[which];
+    if (mkdirat(hierarchy->own, cgroup->name, 0755) && errno != EEXIST)
+        return fault_set(fault, LAYER, "mkdir", errno, "%s/%s", hierarchy->path, cgroup->name);
+    int directory = openat(hierarchy->own, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cgroup->directory[which] = directory;
+    cgroup->procs[which] = openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (directory < 0 || cgroup->procs[which] < 0)
+        return fault_set(fault, LAYER, "open", errno, "%s/%s/cgroup.procs", hierarchy->path, cgroup->name);
+    for (int i = 0; i < FILE_COUNT; i++) {
+        const struct cgroup_file *file = &cgroup_files[i];
+        const char *name = cgroup->all->v2 ? file->v2 : file->v1;
+        if (!name || !(hierarchy->controllers & CONTROLLER_BIT(file->controller)))
+            continue;
+        /* The kernel lets not even root open a file for what it does not do. */
+        for (size_t mode = 0; mode < COUNT(modes) && cgroup->file[i] < 0; mode++)
+            cgroup->file[i] = openat(directory, name, modes[mode] | O_CLOEXEC);
+        if (cgroup->file[i] < 0 && file->needed)
+            return fault_set(fault, LAYER, "open", errno, "%s/%s/%s", hierarchy->path, cgroup->name, name);
+    }
+    return 0;
+}
+
+struct cgroup *cgroup_new(struct cgroups *cgroups, struct fault *fault)
+{
+    struct cgroup *cgroup = calloc(1, sizeof *cgroup);
+    if (!cgroup) {
+        fault_set(fault, LAYER, "calloc", ENOMEM, "cgroup");
+        return NULL;
+    }
+    cgroup->all = cgroups;
+    snprintf(cgroup->name, sizeof cgroup->name, "%u", cgroups->next++);
+    for (int i = 0; i < HIERARCHIES_MOST; i++)
+        cgroup->directory[i] = cgroup->procs[i] = -1;
+    for (int i = 0; i < FILE_COUNT; i++)
+        cgroup->file[i] = -1;
+    for (int i = 0; i < cgroups->count; i++) {
+        if (open_files(cgroup, i, fault)) {
+            cgroup_free(cgroup);
+            return NULL;
+        }
+    }
+    return cgroup;
+}
+
+void cgroup_free(struct cgroup *cgroup)
+{
+    if (!cgroup)
+        return;
+    for (int i = 0; i < cgroup->all->count; i++) {
+        close_files(cgroup, i);
+        unlinkat(cgroup->all->hierarchies[i].own, cgroup->name, AT_REMOVEDIR);
+    }
+    free(cgroup);
+}
+
+static int set_memory(struct cgroup *cgroup, uint64_t bytes, struct fault *fault)
+{
+    int limit = cgroup->file[FILE_MEMORY_LIMIT], swap = cgroup->file[FILE_SWAP_LIMIT];
+    if (cgroup->memory == bytes)
+        return 0;
+    /* v1: memory and swap together may never be less than memory alone, so raising goes the other way round. */
+    bool refused = cgroup_put(limit, bytes) != 0;
+    if ((swap >= 0 && cgroup_put(swap, cgroup->all->v2 ? 0 : bytes)) || (refused && cgroup_put(limit, bytes)))
+        return fault_set(fault, LAYER, "write", errno, "memory limit %" PRIu64, bytes);
+    cgroup->memory = bytes;
+    return 0;
+}
+
+static int set_limits(struct cgroup *cgroup, const struct limits *limits, struct fault *fault)
+{
+    if (set_memory(cgroup, limits->value[LIMIT_MEMORY], fault))
+        return -1;
+    if (cgroup_put(cgroup->file[FILE_PIDS_LIMIT], limits->value[LIMIT_PROCESSES]))
+        return fault_set(fault, LAYER, "write", errno, "pids.max %" PRIu64, limits->value[LIMIT_PROCESSES]);
+    return 0;
+}
+
+/* Makes the cgroup of one hierarchy anew. */
+static int renew(struct cgroup *cgroup, int which, struct fault *fault)
+{
+    struct hierarchy *hierarchy = &cgroup->all->hierarchies[which];
+    close_files(cgroup, which);
+    if (unlinkat(hierarchy->own, cgroup->name, AT_REMOVEDIR) && errno != ENOENT)
+        return fault_set(fault, LAYER, "rmdir", errno, "%s/%s", hierarchy->path, cgroup->name);
+    if (hierarchy->controllers & CONTROLLER_BIT(MEMORY))
+        cgroup->memory = 0;
+    return open_files(cgroup, which, fault);
+}
+
+static int renew_used(struct cgroup *cgroup, struct fault *fault)
+{
+    uint64_t peak = cgroup_number(cgroup->file[FILE_PIDS_PEAK], NULL);
+    bool many = peak != CGROUP_UNKNOWN && peak > 1;
+    /* Since Linux 6.12 a write resets memory.peak for this descriptor. v1 always could. */
+    bool stuck = cgroup_put(cgroup->file[FILE_MEMORY_PEAK], 0) != 0;
+    for (int i = 0; i < cgroup->all->count; i++) {
+        uint32_t controllers = cgroup->all->hierarchies[i].controllers;
+        if (((many && (controllers & CONTROLLER_BIT(PIDS))) || (stuck && cgroup->all->v2)) && renew(cgroup, i, fault))
+            return -1;
+    }
+    return 0;
+}
+
+static uint64_t or_zero(uint64_t value)
+{
+    return value == CGROUP_UNKNOWN ? 0 : value;
+}
+
+int cgroup_reset(struct cgroup *cgroup, const struct limits *limits, struct fault *fault)
+{
+    /* Cached pages of an earlier run would be charged to the next one's peak. */
+    if (cgroup->used && or_zero(cgroup_number(cgroup->file[FILE_MEMORY_USAGE], NULL)) > CGROUP_RESIDUE)
+        (void)cgroup_put(cgroup->file[FILE_MEMORY_EMPTY], cgroup->all->v2 ? CGROUP_RECLAIM : 0);
+    if (cgroup->used && renew_used(cgroup, fault))
+        return -1;
+    cgroup->used = false;
+    if (set_limits(cgroup, limits, fault))
+        return -1;
+    if (cgroup->all->v2 && cgroup_put(cgroup->file[FILE_OOM_GROUP], 1))
+        return fault_set(fault, LAYER, "write", errno, "memory.oom.group");
+    cgroup->cpu_before = or_zero(cgroup_number(cgroup->file[FILE_CPU_USAGE], cgroup->all->v2 ? "usage_usec" : NULL));
+    cgroup->oom_before = or_zero(cgroup_number(cgroup->file[FILE_MEMORY_EVENTS], "oom_kill"));
+    cgroup->fork_before = or_zero(cgroup_number(cgroup->file[FILE_PIDS_EVENTS], "max"));
+    return 0;
+}
+
+int cgroup_lower(struct cgroup *cgroup, const struct limits *limits, struct fault *fault)
+{
+    return set_limits(cgroup, limits, fault);
+}
+
+int cgroup_clone_fd(const struct cgroup *cgroup)
+{
+    /* The zygote would need write permission on this cgroup and on the one above (cgroups(7), delegation). An ordinary
+     * user's zygote has it; root's has another uid, and is not given it: the supervisor attaches. */
+    return cgroup->all->v2 && geteuid() != 0 ? cgroup->directory[0] : -1;
+}
+
+int cgroup_attach(struct cgroup *cgroup, pid_t pid, struct fault *fault)
+{
+    char text[16];
+    int length = snprintf(text, sizeof text, "%d", pid);
+    cgroup->used = true;
+    for (int i = 0; i < cgroup->all->count; i++) {
+        if (pwrite(cgroup->procs[i], text, (size_t)length, 0) != length)
+            return fault_set(fault, LAYER, "attach", errno, "%d to %s", pid, cgroup->all->hierarchies[i].path);
+    }
+    return 0;
+}
+
+int cgroup_usage(struct cgroup *cgroup, struct cgroup_usage *usage, struct fault *fault)
+{
+    uint64_t cpu = cgroup_number(cgroup->file[FILE_CPU_USAGE], cgroup->all->v2 ? "usage_usec" : NULL);
+    uint64_t ooms = cgroup_number(cgroup->file[FILE_MEMORY_EVENTS], "oom_kill");
+    uint64_t refused = cgroup_number(cgroup->file[FILE_PIDS_EVENTS], "max");
+    cgroup->used = true; /* a clone into it is not seen here */
+    if (ooms == CGROUP_UNKNOWN || refused == CGROUP_UNKNOWN)
+        return fault_set(fault, LAYER, "read", errno, "events of cgroup %s", cgroup->name);
+    uint64_t spent = cpu == CGROUP_UNKNOWN ? 0 : cpu - cgroup->cpu_before;
+    *usage = (struct cgroup_usage){
+        .cpu_us = cgroup->all->v2 ? spent : spent / 1000,
+        .memory_peak_bytes = or_zero(cgroup_number(cgroup->file[FILE_MEMORY_PEAK], NULL)),
+        .processes_peak = or_zero(cgroup_number(cgroup->file[FILE_PIDS_PEAK], NULL)),
+        .oom_kills = (uint32_t)(ooms - cgroup->oom_before),
+        .fork_denied = (uint32_t)(refused - cgroup->fork_before),
+    };
+    return 0;
+}
+
+int cgroup_kill(struct cgroup *cgroup, struct fault *fault)
+{
+    int which = 0;
+    while (which + 1 < cgroup->all->count && !(cgroup->all->hierarchies[which].controllers & CONTROLLER_BIT(PIDS)))
+        which++;
+    for (int tries = 0; tries < 100; tries++) {
+        if (cgroup_kill_all(cgroup->directory[which]) == 0)
+            return 0;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return fault_set(fault, LAYER, "kill", EBUSY, "cgroup %s", cgroup->name);
+}
+
+/* ---- the layer's probe ---- */
+
+static int try_one(struct cgroups *cgroups, const struct limits *limits, struct fault *fault)
+{
+    struct cgroup_usage usage;
+    int ready[2];
+    char byte;
+    struct cgroup *cgroup = cgroup_new(cgroups, fault);
+    if (!cgroup || cgroup_reset(cgroup, limits, fault))
+        return -1;
+    if (pipe2(ready, O_CLOEXEC))
+        return fault_set(fault, LAYER, "pipe2", errno, "a child");
+    pid_t pid = fork();
+    if (pid < 0)
+        return fault_set(fault, LAYER, "fork", errno, "a child");
+    if (pid == 0) {
+        close(ready[1]);
+        (void)!read(ready[0], &byte, 1);
+        _exit(0);
+    }
+    int result = cgroup_attach(cgroup, pid, fault) || cgroup_lower(cgroup, limits, fault) ||
+                 cgroup_usage(cgroup, &usage, fault) || cgroup_kill(cgroup, fault);
+    close(ready[1]);
+    close(ready[0]);
+    waitpid(pid, NULL, 0);
+    cgroup_free(cgroup);
+    return result ? -1 : 0;
+}
+
+int cgroup_probe(struct jail_plan *plan, struct layer_report *report)
+{
+    struct cgroups *cgroups = cgroups_open(&report->fault);
+    if (!cgroups)
+        return -1;
+    int result = try_one(cgroups, &plan->limits, &report->fault);
+    snprintf(report->how, sizeof report->how, "%s", cgroups_describe(cgroups));
+    cgroups_close(cgroups);
+    return result;
+}

@@ -1,0 +1,208 @@
+/* The jail: the table of layers and the four places that walk it (jail.h). Knows nothing of how a layer works; a layer's
+ * file says what it trusts. Owns no state. */
+#include "layers.h"
+
+#include "scope.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+static int root_apply_server(const struct jail_plan *plan, struct fault *fault)
+{
+    return root_apply(plan, plan->limits.value[LIMIT_DISK], fault);
+}
+
+static int seccomp_apply(const struct jail_plan *plan, struct fault *fault)
+{
+    int listener;
+    return seccomp_enter(plan, &listener, fault);
+}
+
+const struct layer layer_table[LAYER_COUNT] = {
+    [LAYER_CGROUP] = {"cgroup", "memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
+                      "rlimits, the supervisor's watchdog, threads only", cgroup_probe, NULL, NULL},
+    [LAYER_NAMESPACES] = {"namespaces", "user, pid, mount and ipc namespaces of its own; empty net and uts namespaces",
+                          "landlock, seccomp", namespaces_probe, namespaces_arm, namespaces_apply},
+    [LAYER_ROOT] = {"root", "a read-only minimal tree and a small tmpfs to work in; no /proc", "landlock, identity",
+                    root_probe, NULL, root_apply_server},
+    [LAYER_IDENTITY] = {"identity", "a uid of its own, no capabilities, no_new_privs, not dumpable, its own session",
+                        "landlock, seccomp", identity_probe, identity_arm, identity_apply},
+    [LAYER_RLIMITS] = {"rlimits", "address space, CPU seconds, processes, files, file size, no core files",
+                       "cgroup, supervisor", rlimits_probe, rlimits_arm, rlimits_apply},
+    [LAYER_LANDLOCK] = {"landlock", "files, TCP, signals and abstract sockets checked by the kernel once more",
+                        "root, namespaces", landlock_probe, NULL, landlock_apply},
+    [LAYER_SECCOMP] = {"seccomp", "only listed system calls, with checked arguments, of this architecture",
+                       "namespaces, landlock, identity", seccomp_probe, seccomp_arm, seccomp_apply},
+    [LAYER_SUPERVISOR] = {"supervisor", "wall clock, output caps, the kill, and the only word on how a run ended", "rlimits",
+                          supervisor_probe, NULL, NULL},
+};
+
+#define CGROUP     LAYER_BIT(LAYER_CGROUP)
+#define NAMESPACES LAYER_BIT(LAYER_NAMESPACES)
+#define ROOT       LAYER_BIT(LAYER_ROOT)
+#define IDENTITY   LAYER_BIT(LAYER_IDENTITY)
+#define RLIMITS    LAYER_BIT(LAYER_RLIMITS)
+#define LANDLOCK   LAYER_BIT(LAYER_LANDLOCK)
+#define SECCOMP    LAYER_BIT(LAYER_SECCOMP)
+#define SUPERVISOR LAYER_BIT(LAYER_SUPERVISOR)
+
+/* Classes whose walls are all in the front or the interpreter (values that are not JSON, the API) are not here. */
+const struct attack_class attack_classes[] = {
+    {"CPU and time", SUPERVISOR | RLIMITS | CGROUP},
+    {"memory", CGROUP | RLIMITS | SUPERVISOR},
+    {"processes", CGROUP | NAMESPACES | RLIMITS | SECCOMP},
+    {"disk and descriptors", ROOT | RLIMITS | LANDLOCK},
+    {"reading what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
+    {"writing what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
+    {"other processes", NAMESPACES | SECCOMP | LANDLOCK | WALL_OWN_UID},
+    {"kernel surface", SECCOMP | IDENTITY},
+    {"network", NAMESPACES | SECCOMP | LANDLOCK},
+    {"run to run", NAMESPACES | SECCOMP | LANDLOCK},
+};
+const size_t attack_class_count = COUNT(attack_classes);
+
+const struct attack_class *jail_weakest(uint32_t layers, unsigned walls)
+{
+    for (size_t i = 0; i < attack_class_count; i++) {
+        if ((unsigned)__builtin_popcount(attack_classes[i].walls & layers) < walls)
+            return &attack_classes[i];
+    }
+    return NULL;
+}
+
+/* ---- probing ---- */
+
+struct trial {
+    enum layer_id id;
+    struct jail_plan plan;
+    struct layer_report report;
+};
+
+static int probe_one(void *argument, struct fault *fault)
+{
+    struct trial *trial = argument; /* shared: the plan and the report come back */
+    if (layer_table[trial->id].probe(&trial->plan, &trial->report) == 0)
+        return 0;
+    *fault = trial->report.fault;
+    return -1;
+}
+
+int supervisor_probe(struct jail_plan *plan, struct layer_report *report)
+{
+    struct itimerspec soon = {.it_value.tv_nsec = 1};
+    uint64_t ticks = 0;
+    siginfo_t ended;
+    (void)plan;
+    pid_t pid = fork();
+    if (pid == 0)
+        for (;;)
+            pause();
+    auto_fd int pidfd = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
+    auto_fd int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    if (pidfd < 0 || timer < 0)
+        return fault_set(&report->fault, "supervisor", pidfd < 0 ? "pidfd_open" : "timerfd_create", errno, "a child");
+    if (timerfd_settime(timer, 0, &soon, NULL) || read(timer, &ticks, sizeof ticks) != sizeof ticks)
+        return fault_set(&report->fault, "supervisor", "timerfd", errno, "a tick");
+    if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) ||
+        waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED) || ended.si_status != SIGKILL)
+        return fault_set(&report->fault, "supervisor", "pidfd_send_signal", errno, "SIGKILL to a child");
+    snprintf(report->how, sizeof report->how, "timers, pidfds and wait status");
+    return 0;
+}
+
+void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT])
+{
+    /* Not the table's order: who runs as whom decides how namespaces can be had, and the root needs those. */
+    static const enum layer_id order[] = {LAYER_CGROUP,  LAYER_IDENTITY, LAYER_NAMESPACES, LAYER_ROOT,
+                                          LAYER_RLIMITS, LAYER_LANDLOCK, LAYER_SECCOMP,    LAYER_SUPERVISOR};
+    struct limits limits = plan->limits;
+    *plan = (struct jail_plan){.limits = limits};
+    struct trial *trial = shared_memory(sizeof *trial);
+    for (size_t i = 0; i < COUNT(order); i++) {
+        enum layer_id id = order[i];
+        struct layer_report *report = &reports[id];
+        *report = (struct layer_report){0};
+        if (!trial) {
+            fault_set(&report->fault, layer_table[id].name, "mmap", ENOMEM, "shared memory");
+            continue;
+        }
+        *trial = (struct trial){.id = id, .plan = *plan};
+        report->holds = in_child(layer_table[id].name, probe_one, trial, &report->fault) == 0;
+        if (!report->holds)
+            continue;
+        memcpy(report->how, trial->report.how, sizeof report->how);
+        *plan = trial->plan;
+        plan->layers |= LAYER_BIT(id);
+        /* What a fork bomb needs to be stopped by number and killed as a whole; the filter depends on it. */
+        plan->processes = (plan->layers & CGROUP) && (plan->layers & NAMESPACES) && (plan->namespaces & CLONE_NEWPID);
+    }
+    unshare_memory(trial, sizeof *trial);
+}
+
+/* ---- the zygote and the run ---- */
+
+int jail_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count, struct fault *fault)
+{
+    bool namespaces = plan->layers & NAMESPACES, root = plan->layers & ROOT, identity = plan->layers & IDENTITY;
+    /* In a user namespace of its own the zygote needs no privilege to start from, and its uid owns what it makes. */
+    bool early = plan->template_namespaces & CLONE_NEWUSER;
+    if (identity && early && identity_become_zygote(plan, fault))
+        return -1;
+    if (namespaces && namespaces_template(plan, fault))
+        return -1;
+    if (root && root_template(plan, extra, extra_count, fault))
+        return -1;
+    if (chdir("/"))
+        return fault_set(fault, "root", "chdir", errno, "/");
+    if (identity && !early && identity_become_zygote(plan, fault))
+        return -1;
+    if (identity && identity_template(fault))
+        return -1;
+    /* Without it the kernel takes neither rule sets nor filters from the unprivileged. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return fault_set(fault, "identity", "prctl", errno, "PR_SET_NO_NEW_PRIVS");
+    return !root && (plan->layers & LANDLOCK) ? landlock_template(plan, extra, extra_count, fault) : 0;
+}
+
+int jail_arm(const struct jail_plan *plan, struct fault *fault)
+{
+    for (int id = 0; id < LAYER_COUNT; id++) {
+        if ((plan->layers & LAYER_BIT(id)) && layer_table[id].arm && layer_table[id].arm(plan, fault))
+            return -1;
+    }
+    return 0;
+}
+
+/* The two layers that take or give more than the table's interface says. */
+static int apply_one(const struct jail_plan *plan, int id, uint64_t disk_bytes, int *listener, struct fault *fault)
+{
+    switch (id) {
+    case LAYER_ROOT:
+        return root_apply(plan, disk_bytes, fault);
+    case LAYER_SECCOMP:
+        return seccomp_enter(plan, listener, fault);
+    default:
+        return layer_table[id].apply ? layer_table[id].apply(plan, fault) : 0;
+    }
+}
+
+int jail_apply(const struct jail_plan *plan, uint64_t disk_bytes, int *listener, struct fault *fault)
+{
+    *listener = -1;
+    for (int id = 0; id < LAYER_COUNT; id++) {
+        if ((plan->layers & LAYER_BIT(id)) && apply_one(plan, id, disk_bytes, listener, fault))
+            return -1;
+    }
+    return 0;
+}

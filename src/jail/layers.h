@@ -1,0 +1,64 @@
+/* Private to src/jail: what the layers' files give to jail.c's table, and the helpers that they share. */
+#ifndef SAFE_SCRIPT_LAYERS_H
+#define SAFE_SCRIPT_LAYERS_H
+
+#include "jail.h"
+#include "policy.h"
+
+#include <stdbool.h>
+
+/* One per layer; NULL in the table where a layer has no such step. */
+int cgroup_probe(struct jail_plan *plan, struct layer_report *report);
+
+int namespaces_probe(struct jail_plan *plan, struct layer_report *report);
+int namespaces_arm(const struct jail_plan *plan, struct fault *fault);
+int namespaces_apply(const struct jail_plan *plan, struct fault *fault);
+/* The zygote's share: unshares plan->template_namespaces and leaves mounts private. */
+int namespaces_template(const struct jail_plan *plan, struct fault *fault);
+
+int root_probe(struct jail_plan *plan, struct layer_report *report);
+int root_apply(const struct jail_plan *plan, uint64_t disk_bytes, struct fault *fault);
+int root_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count, struct fault *fault);
+
+int identity_probe(struct jail_plan *plan, struct layer_report *report);
+int identity_arm(const struct jail_plan *plan, struct fault *fault);
+int identity_apply(const struct jail_plan *plan, struct fault *fault);
+/* The zygote's uid alone, while capabilities are kept … */
+int identity_become_zygote(const struct jail_plan *plan, struct fault *fault);
+/* … and the end of all privilege. */
+int identity_template(struct fault *fault);
+
+int rlimits_probe(struct jail_plan *plan, struct layer_report *report);
+int rlimits_arm(const struct jail_plan *plan, struct fault *fault);
+int rlimits_apply(const struct jail_plan *plan, struct fault *fault);
+
+int landlock_probe(struct jail_plan *plan, struct layer_report *report);
+int landlock_apply(const struct jail_plan *plan, struct fault *fault);
+/* In place of root_template(): the zygote may read the same paths, by their host names, and no other. */
+int landlock_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count,
+                      struct fault *fault);
+
+int seccomp_probe(struct jail_plan *plan, struct layer_report *report);
+int seccomp_arm(const struct jail_plan *plan, struct fault *fault);
+/* Loads the filter. *listener is the notification descriptor, or -1 where plan->denials is off. */
+int seccomp_enter(const struct jail_plan *plan, int *listener, struct fault *fault);
+
+int supervisor_probe(struct jail_plan *plan, struct layer_report *report);
+
+/* ---- throw-away children (probe.c) ---- */
+
+/* Runs body in a forked child that dies with its parent and after PROBE_SECONDS; returns what it returned, its *fault
+ * included. `argument` is copied by the fork: results travel only in *fault and in memory from shared_memory(). */
+enum { PROBE_SECONDS = 10 };
+int in_child(const char *layer, int (*body)(void *argument, struct fault *fault), void *argument, struct fault *fault);
+
+/* Zeroed memory that stays shared with forked children; NULL when there is none. unshare_memory() returns it. */
+void *shared_memory(size_t size);
+void unshare_memory(void *memory, size_t size);
+
+/* The real sequence in throw-away processes: a child enters the template (with the root if with_root), it clones a run
+ * with jail_clone_flags(), its ids are mapped, and the run enters the namespaces (and mounts its box). Then `check`
+ * is called in the run. Returns what failed first. To be called inside in_child(). */
+int rehearse(const struct jail_plan *plan, bool with_root, int (*check)(struct fault *fault), struct fault *fault);
+
+#endif

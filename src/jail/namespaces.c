@@ -1,0 +1,190 @@
+/* The namespaces layer: which namespaces the zygote gets once and each run anew, and who writes a run's id maps.
+ *
+ * Once, in the template: mount, net, uts, ipc; empty, and nothing can be made in the last three through the system calls
+ * that a run has. Each run: user, pid, mount, ipc. A run is created by an unprivileged zygote, so it needs a user
+ * namespace of its own to be allowed the others; what it gains in there (all capabilities over its own namespaces, until
+ * identity_apply() drops them) it can use on nothing but its own mounts.
+ *
+ * The maps (user_namespaces(7): the writer must be in the run's user namespace or that one's parent, the map_write() of
+ * the kernel looks at who *opened* the file):
+ *   - server as root: the zygote is in the supervisor's own user namespace, which so is the run's parent. The supervisor
+ *     has CAP_SETUID there and gives each run a kernel uid of its own.
+ *   - ordinary user: the zygote sits in a user namespace U1 (it could not have built the root otherwise), the run in a
+ *     child U2 of it. The supervisor is in neither, so it may not write. The run may: one line that maps the uid of the
+ *     namespace's creator, with setgroups denied. It needs a procfs for that and the template has none; so the template
+ *     leaves the zygote one descriptor, O_PATH, of the host's /proc (JAIL_PROC_FD). Only "self" is ever looked up through
+ *     it, and the run closes it right after, before identity, landlock and seccomp, and long before a script. Leaving
+ *     out CLONE_NEWUSER instead would mean a zygote with CAP_SYS_ADMIN, and runs that share its user namespace. */
+#include "layers.h"
+
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define LAYER "namespaces"
+
+enum { RUN_FULL = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC };
+
+/* The zygote's ids in its own user namespace, which a run must name when it maps itself; in the clone they read as
+ * 65534 until it has. */
+static uid_t zygote_uid;
+static gid_t zygote_gid;
+
+static bool maps_itself(const struct jail_plan *plan)
+{
+    return (plan->namespaces & CLONE_NEWUSER) && !plan->supervisor_maps;
+}
+
+static int write_at(int directory, const char *path, const char *text, struct fault *fault)
+{
+    auto_fd int fd = openat(directory, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return fault_set(fault, LAYER, "open", errno, "%s", path);
+    if (write(fd, text, strlen(text)) < 0)
+        return fault_set(fault, LAYER, "write", errno, "%s to %s", text, path);
+    return 0;
+}
+
+/* Maps RUN_UID in the caller's new user namespace to these ids of the parent one. */
+static int map_self(int proc, uid_t uid, gid_t gid, struct fault *fault)
+{
+    char uids[48], gids[48];
+    snprintf(uids, sizeof uids, "%u %u 1", RUN_UID, uid);
+    snprintf(gids, sizeof gids, "%u %u 1", RUN_UID, gid);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* else root owns our files in /proc */
+    if (write_at(proc, "self/setgroups", "deny", fault) || write_at(proc, "self/gid_map", gids, fault) ||
+        write_at(proc, "self/uid_map", uids, fault))
+        return -1;
+    return 0;
+}
+
+int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault)
+{
+    static const char *const maps[] = {"gid_map", "uid_map"};
+    char path[48], line[48];
+    snprintf(line, sizeof line, "%u %u 1", RUN_UID, uid);
+    for (size_t i = 0; i < COUNT(maps); i++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", pid, maps[i]);
+        if (write_at(AT_FDCWD, path, line, fault))
+            return -1;
+    }
+    return 0;
+}
+
+uint64_t jail_clone_flags(const struct jail_plan *plan)
+{
+    return plan->layers & LAYER_BIT(LAYER_NAMESPACES) ? plan->namespaces : 0;
+}
+
+int namespaces_template(const struct jail_plan *plan, struct fault *fault)
+{
+    uint32_t flags = plan->template_namespaces;
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    auto_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0)
+        return fault_set(fault, LAYER, "open", errno, "/proc");
+    if (unshare((int)flags))
+        return fault_set(fault, LAYER, "unshare", errno, "template namespaces 0x%x", flags);
+    if ((flags & CLONE_NEWUSER) && map_self(proc, uid, gid, fault))
+        return -1;
+    if ((flags & CLONE_NEWNS) && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+        return fault_set(fault, LAYER, "mount", errno, "/ as private");
+    if ((flags & CLONE_NEWUTS) && (sethostname("jail", 4) || setdomainname("jail", 4)))
+        return fault_set(fault, LAYER, "sethostname", errno, "jail");
+    if (!maps_itself(plan))
+        return 0;
+    if (proc == JAIL_PROC_FD) {
+        take_fd(&proc);
+        fcntl(JAIL_PROC_FD, F_SETFD, 0);
+        return 0;
+    }
+    return dup2(proc, JAIL_PROC_FD) < 0 ? fault_set(fault, LAYER, "dup2", errno, "/proc") : 0;
+}
+
+int namespaces_arm(const struct jail_plan *plan, struct fault *fault)
+{
+    zygote_uid = geteuid();
+    zygote_gid = getegid();
+    if (maps_itself(plan) && fcntl(JAIL_PROC_FD, F_SETFD, FD_CLOEXEC))
+        return fault_set(fault, LAYER, "fcntl", errno, "descriptor of /proc");
+    return 0;
+}
+
+int namespaces_apply(const struct jail_plan *plan, struct fault *fault)
+{
+    if (!(plan->namespaces & CLONE_NEWUSER))
+        return 0;
+    if (maps_itself(plan)) {
+        if (map_self(JAIL_PROC_FD, zygote_uid, zygote_gid, fault))
+            return -1;
+        close(JAIL_PROC_FD);
+    }
+    /* Now, because files can only be made by ids that exist in the file system's user namespace (EOVERFLOW). It keeps
+     * the capabilities: the kernel takes them from a change away from uid 0 only. Raw calls: glibc's would signal
+     * threads that it remembers from the zygote. */
+    if (syscall(SYS_setresgid, RUN_UID, RUN_UID, RUN_UID) || syscall(SYS_setresuid, RUN_UID, RUN_UID, RUN_UID))
+        return fault_set(fault, LAYER, "setresuid", errno, "%d in the new user namespace", RUN_UID);
+    return 0;
+}
+
+static int check_run(struct fault *fault)
+{
+    if (getpid() != 1)
+        return fault_set(fault, LAYER, "getpid", 0, "no new pid namespace");
+    if (mount("tmpfs", "/", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k"))
+        return fault_set(fault, LAYER, "mount", errno, "tmpfs in the new mount namespace");
+    return 0;
+}
+
+static int rehearse_plan(void *plan, struct fault *fault)
+{
+    return rehearse(plan, false, check_run, fault);
+}
+
+/* The ways to have them, the strongest first. */
+static const struct {
+    bool as_root;
+    uint32_t template, run;
+    bool supervisor_maps;
+} ways[] = {
+    {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL, true},
+    {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL, false},
+    {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS, RUN_FULL & ~CLONE_NEWIPC, true},
+    {false, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL, false},
+    {false, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS, RUN_FULL & ~CLONE_NEWIPC, false},
+};
+
+int namespaces_probe(struct jail_plan *plan, struct layer_report *report)
+{
+    bool root = geteuid() == 0, own_uids = plan->run_uid_count > 0;
+    int tried = 0;
+    for (size_t i = 0; i < COUNT(ways); i++) {
+        struct fault fault;
+        struct jail_plan attempt = *plan;
+        if ((ways[i].as_root && !root) || (ways[i].supervisor_maps && !own_uids))
+            continue;
+        attempt.template_namespaces = ways[i].template;
+        attempt.namespaces = ways[i].run;
+        attempt.supervisor_maps = ways[i].supervisor_maps;
+        if (in_child(LAYER, rehearse_plan, &attempt, &fault) == 0) {
+            *plan = attempt;
+            snprintf(report->how, sizeof report->how, "user pid mount%s new; net uts%s inherited empty; %s",
+                     ways[i].run & CLONE_NEWIPC ? " ipc" : "", ways[i].template & CLONE_NEWIPC ? " ipc" : "",
+                     ways[i].supervisor_maps ? "mapped by the supervisor" : "mapped by the run");
+            return 0;
+        }
+        if (tried++ == 0)
+            report->fault = fault;
+    }
+    plan->namespaces = plan->template_namespaces = 0;
+    plan->supervisor_maps = false;
+    return -1;
+}

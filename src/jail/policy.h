@@ -1,0 +1,73 @@
+/* The policy: only data, in one place. A reader of policy.c sees the whole jail on one screen. */
+#ifndef SAFE_SCRIPT_POLICY_H
+#define SAFE_SCRIPT_POLICY_H
+
+#include "jail.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Inside the jail. */
+#define RUN_UID 1000            /* uid and gid that the script sees */
+#define RUN_BOX "/box"          /* where each run's own tmpfs is mounted: the only place it can write */
+#define RUN_WORK "/box/work"    /* working directory, $HOME; /work is a link to it */
+#define RUN_TMP "/box/tmp"      /* /tmp is a link to it */
+#define RUN_SHM "/box/shm"      /* /dev/shm is a link to it */
+#define JAIL_LIB "/safe-script" /* our extension and bootstrap, read-only */
+
+extern const struct jail_path policy_paths[];
+extern const size_t policy_path_count;
+
+/* Symbolic links of our own in the jail's root; a directory that must be in their place wins. */
+struct jail_link {
+    const char *at, *target;
+};
+extern const struct jail_link policy_links[];
+extern const size_t policy_link_count;
+
+enum verb {
+    ALLOW, /* with the row's argument checks, if any; what fails them is denied */
+    QUIET, /* refused with the row's errno and not counted: honest libraries ask and fall back (errno 0: returns 0) */
+    DENY,  /* refused with the row's errno, counted and explained */
+    ASK,   /* the supervisor decides, where user notification works and the pid namespace is new; else ALLOW */
+    KILL,  /* no honest program makes this call */
+};
+
+enum compare { ARG_ANY, ARG_EQUAL, ARG_MASKED /* (arg & mask) == value */ };
+
+struct argument_check {
+    uint8_t index;        /* which argument, 0 … 5 */
+    uint8_t compare;      /* enum compare */
+    uint64_t mask, value; /* 32-bit kernel arguments are compared under mask 0xffffffff */
+};
+
+/* One system call. Several ALLOW rows for the same call are alternatives; QUIET rows with checks stand beside them. What
+ * no row with checks matches gets what the call's DENY row says, and EPERM where it has none; without user notification
+ * it is ENOSYS for all calls with checks, because libseccomp has no "else". A call has either one row without checks or
+ * rows that all have some (and then perhaps a DENY row without). */
+struct call_row {
+    int number;
+    enum verb verb;
+    int error;                      /* errno given when denied; EPERM where 0 on DENY rows */
+    struct argument_check check[2]; /* all must hold */
+    const char *reason;             /* ALLOW: who needs it. QUIET: who falls back. DENY: the hint that users read */
+    int8_t detail;                  /* DENY: which argument says more (-1: none) */
+    bool needs_processes;           /* ALLOW row only where plan->processes */
+};
+
+extern const struct call_row policy_calls[];
+extern const size_t policy_call_count;
+
+/* One resource limit: a fixed value, or what a row of the limits table says. */
+struct rlimit_row {
+    int resource;
+    const char *name;
+    int limit;       /* enum limit, or -1: fixed */
+    uint64_t value;  /* the fixed value */
+    const char *reason;
+};
+
+extern const struct rlimit_row policy_rlimits[];
+extern const size_t policy_rlimit_count;
+
+#endif

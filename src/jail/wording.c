@@ -1,0 +1,165 @@
+/* The policy in words: one denial for the run record, and the whole of it for `safe-script policy`. Reads the tables and
+ * numbers that the kernel reported; no text of a script's comes near. */
+#include "layers.h"
+
+#include "scope.h"
+
+#include <asm/ioctls.h>
+#include <inttypes.h>
+#include <linux/sockios.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Names of the details that people look for. */
+static const struct {
+    int number;
+    uint32_t value;
+    const char *name;
+} details[] = {
+    {SCMP_SYS(socket), AF_UNIX, "AF_UNIX"},
+    {SCMP_SYS(socket), AF_INET, "AF_INET"},
+    {SCMP_SYS(socket), AF_INET6, "AF_INET6"},
+    {SCMP_SYS(socket), AF_NETLINK, "AF_NETLINK"},
+    {SCMP_SYS(socket), AF_PACKET, "AF_PACKET"},
+    {SCMP_SYS(socket), AF_ALG, "AF_ALG"},
+    {SCMP_SYS(socket), AF_VSOCK, "AF_VSOCK"},
+    {SCMP_SYS(socket), AF_BLUETOOTH, "AF_BLUETOOTH"},
+    {SCMP_SYS(socketpair), AF_UNIX, "AF_UNIX, not SOCK_STREAM"},
+    {SCMP_SYS(socketpair), AF_INET, "AF_INET"},
+    {SCMP_SYS(ioctl), TIOCSTI, "TIOCSTI"},
+    {SCMP_SYS(ioctl), TIOCLINUX, "TIOCLINUX"},
+    {SCMP_SYS(ioctl), TCSETS, "TCSETS"},
+    {SCMP_SYS(ioctl), SIOCGIFCONF, "SIOCGIFCONF"},
+};
+
+static const char *detail_name(int number, uint32_t value)
+{
+    for (size_t i = 0; i < COUNT(details); i++) {
+        if (details[i].number == number && details[i].value == value)
+            return details[i].name;
+    }
+    return NULL;
+}
+
+/* "socket", or "system call 999". */
+static void put_call(int number, char *text, size_t size)
+{
+    char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
+    if (name)
+        snprintf(text, size, "%s", name);
+    else
+        snprintf(text, size, "system call %d", number);
+    free(name);
+}
+
+/* Of several DENY rows the one whose detail was reported. */
+static const struct call_row *denied_row(const struct denial *denial)
+{
+    const struct call_row *found = NULL;
+    for (size_t i = 0; i < policy_call_count; i++) {
+        const struct call_row *row = &policy_calls[i];
+        if (row->number != denial->number || row->verb != DENY)
+            continue;
+        if (!found || (row->detail >= 0) == (denial->detail != 0))
+            found = row;
+        if ((row->detail >= 0) == (denial->detail != 0))
+            break;
+    }
+    return found;
+}
+
+static bool is_listed(int number)
+{
+    for (size_t i = 0; i < policy_call_count; i++) {
+        if (policy_calls[i].number == number)
+            return true;
+    }
+    return false;
+}
+
+void jail_denial_text(const struct denial *denial, const struct jail_plan *plan, char *what, size_t what_size, char *hint,
+                      size_t hint_size)
+{
+    char call[64];
+    const struct call_row *row = denied_row(denial);
+    (void)plan;
+    put_call(denial->number, call, sizeof call);
+    const char *detail = detail_name(denial->number, denial->detail);
+    if (row && row->detail >= 0 && detail)
+        snprintf(what, what_size, "%s(%s)", call, detail);
+    else if (row && row->detail >= 0)
+        snprintf(what, what_size, "%s(0x%" PRIx32 ")", call, denial->detail);
+    else
+        snprintf(what, what_size, "%s", call);
+    snprintf(hint, hint_size, "%s",
+             row                        ? row->reason
+             : is_listed(denial->number) ? "not with these arguments in this jail"
+                                         : "not among the system calls that a script may make");
+}
+
+/* ---- the whole policy ---- */
+
+static void print_check(const struct argument_check *check, const char *joint)
+{
+    if (check->compare == ARG_EQUAL)
+        printf("%sargument %d is 0x%" PRIx64, joint, check->index, check->value);
+    else if (check->mask == UINT32_MAX)
+        printf("%sargument %d is 0x%" PRIx64, joint, check->index, check->value);
+    else
+        printf("%sargument %d under 0x%" PRIx64 " is 0x%" PRIx64, joint, check->index, check->mask, check->value);
+}
+
+static void print_calls(const struct jail_plan *plan, enum verb verb, const char *title)
+{
+    printf("\n%s\n", title);
+    for (size_t i = 0; i < policy_call_count; i++) {
+        const struct call_row *row = &policy_calls[i];
+        char call[64];
+        if (row->verb != verb || (row->needs_processes && !plan->processes))
+            continue;
+        put_call(row->number, call, sizeof call);
+        printf("  %-24s %s", call, row->reason);
+        for (size_t j = 0; j < COUNT(row->check) && row->check[j].compare != ARG_ANY; j++)
+            print_check(&row->check[j], j ? " and " : "; where ");
+        if (verb == QUIET)
+            printf(" (%s)", row->error ? strerrorname_np(row->error) : "succeeds");
+        printf("\n");
+    }
+}
+
+static void print_paths(void)
+{
+    printf("Shown read-only, besides the interpreter's own paths\n");
+    for (size_t i = 0; i < policy_path_count; i++)
+        printf("  %s%s\n", policy_paths[i].host, policy_paths[i].optional ? " (if there)" : "");
+    for (size_t i = 0; i < policy_link_count; i++)
+        printf("  %s -> %s\n", policy_links[i].at, policy_links[i].target);
+    printf("\nWritable, a tmpfs for each run\n  %s, with %s, %s and %s\n", RUN_BOX, RUN_WORK, RUN_TMP, RUN_SHM);
+}
+
+static void print_rlimits(const struct jail_plan *plan)
+{
+    printf("\nResource limits\n");
+    for (size_t i = 0; i < policy_rlimit_count; i++) {
+        const struct rlimit_row *row = &policy_rlimits[i];
+        char value[32];
+        if (row->limit >= 0)
+            limit_text((enum limit)row->limit, plan->limits.value[row->limit], value, sizeof value);
+        else
+            snprintf(value, sizeof value, "%" PRIu64, row->value);
+        printf("  %-24s %s; %s\n", row->name, value, row->reason);
+    }
+}
+
+void jail_print_policy(const struct jail_plan *plan)
+{
+    print_paths();
+    print_rlimits(plan);
+    print_calls(plan, ALLOW, "System calls: allowed");
+    print_calls(plan, ASK, "System calls: the supervisor decides");
+    print_calls(plan, QUIET, "System calls: refused quietly, libraries fall back");
+    print_calls(plan, DENY, "System calls: denied, counted and explained (as is every one that is not listed, with ENOSYS)");
+    print_calls(plan, KILL, "System calls: end the script");
+}

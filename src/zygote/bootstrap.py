@@ -1,0 +1,214 @@
+"""Turns a Python interpreter into a zygote: warms it, hands the extension what a run needs, and leaves the stack.
+
+Started as `python3 -I -B -X utf8 bootstrap.py FD [MODULE,…]`; FD is the socket to the supervisor, the modules are warmed
+besides the usual ones. What a run calls later is taken here, before any script can patch it. Trusts the interpreter, its
+packages and the supervisor."""
+
+import sys
+
+# Widely used, cheap in pages; none starts a thread or keeps a file open.
+WARM = """bisect collections.abc contextlib copy dataclasses datetime decimal enum functools gc heapq inspect io itertools
+json linecache math operator os random re signal string threading time traceback types typing
+warnings""".split()
+
+
+def load_extension():
+    from importlib.machinery import ExtensionFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    path = __file__.rpartition("/")[0] + "/_safe_script.abi3.so"
+    spec = spec_from_file_location("_safe_script", path, loader=ExtensionFileLoader("_safe_script", path))
+    extension = module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    sys.modules.pop("_safe_script", None)
+    return extension
+
+
+def warm(names):
+    from importlib import import_module
+
+    for name in names:
+        import_module(name)
+
+
+def set_streams():
+    """The standard streams as plain Python makes them under UTF-8 mode, but stdout by lines, so that a killed run's output
+    is there. Made while the descriptors are of the kinds that a run has (a file, pipes): io objects remember that."""
+    import io
+    import os
+
+    saved = [os.dup(fd) for fd in (0, 1, 2)]
+    file = os.memfd_create("stdin")
+    reader, writer = os.pipe()
+    for fd, like in enumerate((file, writer, writer)):
+        os.dup2(like, fd)
+    rows = (("stdin", "r", "surrogateescape"), ("stdout", "w", "surrogateescape"), ("stderr", "w", "backslashreplace"))
+    for fd, (name, mode, errors) in enumerate(rows):
+        binary = open(fd, mode + "b", closefd=False)
+        binary.raw.name = "<" + name + ">"
+        stream = io.TextIOWrapper(binary, "utf-8", errors, newline="\n", line_buffering=mode == "w")
+        stream.mode = mode
+        setattr(sys, name, stream)
+        setattr(sys, "__" + name + "__", stream)
+    for fd, old in enumerate(saved):
+        os.dup2(old, fd)
+    for fd in (*saved, file, reader, writer):
+        os.close(fd)
+
+
+def set_process():
+    """Environment, signals and sys as a script started by plain python3 finds them."""
+    import os
+    import signal
+    import types
+
+    os.environ.update(HOME="/work", PATH="/usr/bin:/bin", LANG="C.UTF-8")
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.path_importer_cache.pop(__file__, None)
+    sys.argv = ["script.py"]
+    sys.orig_argv = [sys.executable, "script.py"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+
+
+def make_reader():
+    """read_input(text): the request's input. Integers of any size, whatever the interpreter's limit on digits."""
+    from json import loads
+
+    get = getattr(sys, "get_int_max_str_digits", int)
+    put = getattr(sys, "set_int_max_str_digits", int)
+
+    def read_input(text):
+        digits = get()
+        put(0)
+        try:
+            return loads(text)
+        finally:
+            put(digits)
+
+    return read_input
+
+
+def make_parameter():
+    """parameter(main): 0 when it takes no positional argument, 1 when it may have one, 2 when it must."""
+    from inspect import CO_VARARGS, Parameter, signature
+    from types import FunctionType
+
+    positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
+
+    def parameter(main):
+        if type(main) is FunctionType and not hasattr(main, "__wrapped__"):
+            code = main.__code__
+            if code.co_argcount > len(main.__defaults__ or ()):
+                return 2
+            return 1 if code.co_argcount or code.co_flags & CO_VARARGS else 0
+        try:
+            first = next(iter(signature(main).parameters.values()), None)
+        except (TypeError, ValueError):
+            return 1  # builtins without a signature
+        if first is None or first.kind not in positional:
+            return 0
+        return 2 if first.default is first.empty and first.kind != Parameter.VAR_POSITIONAL else 1
+
+    return parameter
+
+
+def make_search():
+    """search(source): whether a source that does not compile, or whose top level raises, means to define main."""
+    import re
+
+    return re.compile(
+        r"""^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+main\b
+        | ^[ \t]*(?:\w+[ \t]*=[ \t]*)*main[ \t]*(?::[^=\n]*)?=(?!=)
+        | ^[ \t]*(?:from\b[^#\n]*)?\bimport\b[^#\n]*(?:\bmain\b|\*)
+        | ^[ \t]*from\b[^#\n]*\bimport[ \t]*\([^)]*\bmain\b""",
+        re.MULTILINE | re.VERBOSE,
+    ).search
+
+
+def renewals():
+    """What every run must have of its own and a clone of a warm interpreter has in common with its siblings. The random
+    module does this itself, in a fork hook; OpenSSL knows a fork by its pid, and every run's is 1."""
+    import os
+    import threading
+
+    modules = sys.modules
+    if hasattr(threading.Thread, "_set_native_id"):
+        yield threading.main_thread()._set_native_id  # which CPython forgets after a fork
+    if "numpy.random" in modules:
+        yield modules["numpy.random"].seed
+    if "_ssl" in modules:
+        yield lambda add=modules["_ssl"].RAND_add: add(os.urandom(64), 64.0)
+    if "tempfile" in modules:
+        yield lambda: vars(modules["tempfile"]).update(_name_sequence=None, tempdir=None)
+    if "uuid" in modules:
+        yield lambda: vars(modules["uuid"]).update(_last_timestamp=None, _node=None)
+    if "multiprocessing.process" in modules:
+        yield lambda: setattr(modules["multiprocessing.process"].current_process(), "authkey", os.urandom(32))
+
+
+def calming():
+    """What a script may have set that would get in the way of the report."""
+    import gc
+    from functools import partial
+
+    yield gc.disable  # no finalizer runs while the result is encoded
+    yield partial(sys.settrace, None)
+    yield partial(sys.setprofile, None)
+    yield partial(sys.setrecursionlimit, sys.getrecursionlimit())
+    if hasattr(sys, "set_int_max_str_digits"):
+        yield partial(sys.set_int_max_str_digits, 0)
+
+
+def tools():
+    import linecache
+    import threading
+    import traceback
+    import types
+
+    return {
+        "compile": compile,
+        "read_input": make_reader(),
+        "parameter": make_parameter(),
+        "search": make_search(),
+        "format_exception": traceback.format_exception,
+        "line_cache": linecache.cache,
+        "coroutine": types.CoroutineType,
+        "type_name": type.__dict__["__name__"],
+        "type_module": type.__dict__["__module__"],
+        "error_number": OSError.__dict__["errno"],
+        "bit_length": int.__dict__["bit_length"],
+        "stdout": sys.stdout,
+        "stderr": sys.stderr,
+        "flush": type(sys.stdout).flush,
+        "renew": tuple(renewals()),
+        "calm": tuple(calming()),
+        "threads": threading.active_count(),
+    }
+
+
+def bootstrap():
+    fd = int(sys.argv[1])
+    extension = load_extension()
+    try:
+        warm(WARM + [name for name in ",".join(sys.argv[2:]).split(",") if name])
+        set_streams()
+        set_process()
+        extension.prepare(fd, tools())
+    except BaseException as error:
+        extension.refuse(fd, type(error).__name__ + ": " + str(error))
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    # Not called but left to the interpreter as the hook for the exception below: so no frame of ours is on the stack of
+    # any script, neither in its tracebacks nor within its reach.
+    sys.excepthook = extension.serve
+    raise SystemError("the zygote serves from the exception hook")
+
+
+bootstrap()

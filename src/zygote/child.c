@@ -1,0 +1,328 @@
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "child.h"
+
+#include "files.h"
+#include "frames.h"
+#include "scope.h"
+#include "script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Where a run has its descriptors. The control socket goes before the script comes; JAIL_PROC_FD is left free for the
+ * jail. */
+enum { REPORT = 3, CONTROL = JAIL_PROC_FD + 1, LAST_KEPT = REPORT };
+
+/* In WIRE_SPAWN's order. */
+enum { SPAWN_CONTROL, SPAWN_REPORT, SPAWN_STDOUT, SPAWN_STDERR };
+
+/* The one secret of a run. Never in a Python object, and in no frame that a script can see. */
+static uint8_t nonce[NONCE_BYTES];
+
+static char directory[4096]; /* the working directory */
+static struct stat channel;  /* the report pipe */
+
+/* ---- descriptors ---- */
+
+/* An empty file, for a script that is given no standard input. Of this run alone: a lock on a shared one would reach
+ * other runs. */
+static int empty_file(void)
+{
+    int fd = memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    return fd;
+}
+
+/* Not dup3(): the jail refuses it, and it refuses to leave what is in its place already. */
+static int place(int from, int to, int flags)
+{
+    return dup2(from, to) < 0 ? -1 : fcntl(to, F_SETFD, flags);
+}
+
+/* The zygote's descriptors make room for the run's. Those that came lie above 3, so this order overwrites nothing that
+ * is still to be moved. Others may be the jail's; they are closed once it stands. */
+static int take_descriptors(struct wire_message *spawn)
+{
+    auto_fd int input = empty_file();
+    if (input < 0 || place(input, STDIN_FILENO, 0) || place(spawn->fds[SPAWN_STDOUT], STDOUT_FILENO, 0) ||
+        place(spawn->fds[SPAWN_STDERR], STDERR_FILENO, 0) || place(spawn->fds[SPAWN_REPORT], REPORT, FD_CLOEXEC) ||
+        place(spawn->fds[SPAWN_CONTROL], CONTROL, FD_CLOEXEC))
+        return -1;
+    for (int i = 0; i < spawn->fd_count; i++) {
+        if (spawn->fds[i] == CONTROL)
+            spawn->fds[i] = -1;
+    }
+    wire_close_fds(spawn);
+    if (input == CONTROL)
+        take_fd(&input);
+    return fstat(REPORT, &channel);
+}
+
+/* In the jail, where close_range() is refused and RLIMIT_NOFILE is small. */
+static void close_above(int last)
+{
+    if (syscall(SYS_close_range, (unsigned)last + 1, ~0U, 0) == 0)
+        return;
+    long most = sysconf(_SC_OPEN_MAX);
+    for (int fd = last + 1; fd < (most > 0 && most < 65536 ? (int)most : 65536); fd++)
+        close(fd);
+}
+
+/* ---- the supervisor ---- */
+
+/* The next message; anything but `type` is the end of this run, before it was one. */
+static void await(uint32_t type, struct wire_message *message)
+{
+    for (;;) {
+        int result = wire_receive(CONTROL, LINK_RUN, true, message);
+        if (result == WIRE_OK && message->type == type)
+            return;
+        if (result != WIRE_AGAIN)
+            _exit(result == WIRE_CLOSED ? 0 : EXIT_NO_CHANNEL);
+        struct pollfd control = {.fd = CONTROL, .events = POLLIN};
+        poll(&control, 1, -1);
+    }
+}
+
+static _Noreturn void jail_failed(const struct fault *fault)
+{
+    struct wire_message message = {.type = WIRE_JAIL_FAILED, .spawn_failed = {.fault = *fault}};
+    wire_send(CONTROL, &message);
+    _exit(1);
+}
+
+static void enter_jail(const struct jail_plan *plan, uint64_t disk_bytes)
+{
+    struct fault fault;
+    struct wire_message message;
+    int listener = -1;
+    await(WIRE_ENTER, &message);
+    if (jail_apply(plan, disk_bytes, &listener, &fault))
+        jail_failed(&fault);
+    if (!getcwd(directory, sizeof directory)) {
+        fault_set(&fault, "zygote", "getcwd", errno, "the run's working directory");
+        jail_failed(&fault);
+    }
+    message = (struct wire_message){.type = WIRE_JAILED, .jailed = {.layers = plan->layers}};
+    if (listener >= 0)
+        message.fds[message.fd_count++] = listener;
+    if (wire_send(CONTROL, &message) != WIRE_OK)
+        _exit(1);
+    close_above(CONTROL); /* the listener, too: answering one's own calls would be an escape */
+    close(JAIL_PROC_FD);  /* where the jail had no use for it */
+}
+
+/* ---- the report ---- */
+
+static void write_all(const void *from, size_t length)
+{
+    const char *bytes = from;
+    while (length) {
+        ssize_t written = write(REPORT, bytes, length);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            _exit(EXIT_NO_CHANNEL);
+        bytes += written;
+        length -= (size_t)written;
+    }
+}
+
+/* For when there is no memory even for the text of a failure: the frames of "it was the memory". */
+static void write_bare_failure(void)
+{
+    static const uint32_t failure = FAIL_MEMORY, line = 0;
+    const struct {
+        enum frame_tag tag;
+        const void *bytes;
+        uint32_t length;
+    } frames[] = {
+        {FRAME_NONCE, nonce, sizeof nonce},
+        {FRAME_FAILURE, &failure, sizeof failure},
+        {FRAME_TYPE, "", 0},
+        {FRAME_MESSAGE, "", 0},
+        {FRAME_LINE, &line, sizeof line},
+        {FRAME_TRACEBACK, "", 0},
+        {FRAME_END, "", 0},
+    };
+    for (size_t i = 0; i < COUNT(frames); i++) {
+        uint32_t header[2] = {frames[i].tag, frames[i].length};
+        write_all(header, sizeof header);
+        write_all(frames[i].bytes, frames[i].length);
+    }
+}
+
+static void put_frames(struct buffer *report, const struct said *said)
+{
+    const uint32_t failure = said->failure;
+    buffer_append_frame(report, FRAME_NONCE, nonce, sizeof nonce);
+    if (failure == 0) {
+        buffer_append_frame(report, FRAME_RESULT, said->result.bytes, said->result.length);
+        return;
+    }
+    buffer_append_frame(report, FRAME_FAILURE, &failure, sizeof failure);
+    buffer_append_frame(report, FRAME_TYPE, said->type.bytes, said->type.length);
+    buffer_append_frame(report, FRAME_MESSAGE, said->message.bytes, said->message.length);
+    buffer_append_frame(report, FRAME_LINE, &said->line, sizeof said->line);
+    buffer_append_frame(report, FRAME_TRACEBACK, said->traceback.bytes, said->traceback.length);
+}
+
+/* Files that do not fit turn a result into a failure; after a failure, those that fit go with it. */
+static void collect(struct said *said, const struct limits *limits, struct buffer *files)
+{
+    char why[1200] = "";
+    if (!said->ran || !files_wanted())
+        return;
+    close_above(LAST_KEPT); /* what the script left open: room for the files' descriptors */
+    if (files_collect(directory, limits->value[LIMIT_RESULT], script_is_text, files, why, sizeof why) || said->failure)
+        return;
+    said->failure = FAIL_TOO_BIG;
+    buffer_append(&said->message, why, strlen(why));
+    buffer_free(files);
+}
+
+static _Noreturn void report(struct said *said, const struct limits *limits)
+{
+    struct stat now;
+    struct buffer files = {0}, frames = {0};
+    signal(SIGPIPE, SIG_IGN);
+    script_flush();
+    /* A script that put something else in the channel's place is not told the nonce. */
+    if (fstat(REPORT, &now) || now.st_dev != channel.st_dev || now.st_ino != channel.st_ino)
+        _exit(EXIT_NO_CHANNEL);
+    collect(said, limits, &files);
+    put_frames(&frames, said);
+    if (files.failed && said->failure)
+        buffer_free(&files);
+    buffer_append_frame(files.length ? &files : &frames, FRAME_END, NULL, 0);
+    if (frames.failed || files.failed) {
+        write_bare_failure();
+        _exit(EXIT_FAILED);
+    }
+    write_all(frames.bytes, frames.length);
+    write_all(files.bytes, files.length);
+    _exit(said->failure ? EXIT_FAILED : EXIT_REPORTED);
+}
+
+/* ---- the job ---- */
+
+/* The whole job, mapped; NULL when that cannot be had. */
+static struct span map_job(int fd)
+{
+    struct stat stat;
+    struct span job = {NULL, 0};
+    if (fstat(fd, &stat) || stat.st_size <= 0)
+        return job;
+    void *bytes = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes != MAP_FAILED)
+        job = (struct span){bytes, (size_t)stat.st_size};
+    return job;
+}
+
+/* Takes the job apart: nonce, source and input, then the files, which are placed, and the patterns. Returns false where
+ * *said tells why the run cannot start. A job that is not as frames.h has it is a mistake of the front's: no run. */
+static bool take_job(struct span job, struct said *said)
+{
+    char why[1200];
+    struct frame frame;
+    struct span rest = job, script = {NULL, 0}, input = {NULL, 0}, path = {NULL, 0};
+    bool ended = false, whole = true;
+    int more;
+    while (!ended && (more = frame_next(&rest, &frame)) == 1) {
+        switch (frame.tag) {
+        case FRAME_NONCE:
+            if (frame.data.length != sizeof nonce)
+                _exit(EXIT_NO_CHANNEL);
+            memcpy(nonce, frame.data.bytes, sizeof nonce);
+            break;
+        case FRAME_SCRIPT:
+            script = frame.data;
+            break;
+        case FRAME_INPUT:
+            input = frame.data;
+            break;
+        case FRAME_FILE_PATH:
+            path = frame.data;
+            break;
+        case FRAME_FILE_DATA:
+            whole = whole && files_place(path, frame.data, why, sizeof why) == 0;
+            break;
+        case FRAME_GLOB:
+            if (files_want(frame.data))
+                _exit(EXIT_NO_CHANNEL);
+            break;
+        case FRAME_END:
+            ended = true;
+            break;
+        default:
+            _exit(EXIT_NO_CHANNEL);
+        }
+    }
+    if (!ended || !script.bytes)
+        _exit(EXIT_NO_CHANNEL);
+    if (whole)
+        return script_load(script, input, said);
+    said->failure = FAIL_FILES;
+    buffer_append(&said->message, why, strlen(why));
+    return false;
+}
+
+/* Waits for a job and runs it. */
+static _Noreturn void serve_job(const struct jail_plan *plan)
+{
+    struct wire_message start;
+    struct said said = {0};
+    struct fault fault;
+    char text[512];
+    await(WIRE_START, &start);
+    const struct limits limits = start.start.limits;
+    if (start.fd_count > 1 && (place(start.fds[1], STDIN_FILENO, 0) || lseek(STDIN_FILENO, 0, SEEK_SET)))
+        _exit(EXIT_NO_CHANNEL);
+    struct span job = map_job(start.fds[0]);
+    /* The only descriptors above LAST_KEPT since close_above(). */
+    wire_close_fds(&start);
+    close(CONTROL);
+    if (!job.bytes)
+        _exit(EXIT_NO_CHANNEL);
+    int lowered = jail_lower(plan, &limits, &fault);
+    bool ready = take_job(job, &said) && lowered == 0;
+    munmap((void *)(uintptr_t)job.bytes, job.length);
+    if (lowered) {
+        said.failure = FAIL_FILES;
+        fault_text(&fault, text, sizeof text);
+        buffer_append(&said.message, text, strlen(text));
+    }
+    if (ready)
+        script_run(limits.value[LIMIT_RESULT], &said);
+    report(&said, &limits);
+}
+
+_Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spawn)
+{
+    struct fault fault;
+    sigset_t none;
+    const uint64_t disk_bytes = spawn->spawn.disk_bytes;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    if (take_descriptors(spawn)) {
+        fault_set(&fault, "zygote", "descriptors", errno, "a run's descriptors");
+        jail_failed(&fault);
+    }
+    script_renew();
+    enter_jail(plan, disk_bytes);
+    script_enter(directory);
+    script_rehearse();
+    serve_job(plan);
+}

@@ -1,0 +1,161 @@
+/* The zygote: a warm interpreter that clones itself on order. The extension module `_safe_script`.
+ *
+ * It believes the supervisor, whose messages come through the wire table, and reads no byte that a script wrote. Its
+ * only thread is in serve_orders() for ever; no Python code runs there but the fork hooks of the libraries. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "child.h"
+#include "clone.h"
+#include "jail.h"
+#include "scope.h"
+#include "script.h"
+#include "wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int supervisor = -1; /* the socket */
+static struct jail_plan plan;
+
+/* Tells the supervisor why there is no zygote (slot 0 is none) and ends. */
+static _Noreturn void refuse(const struct fault *fault)
+{
+    struct wire_message message = {.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = 0, .fault = *fault}};
+    wire_send(supervisor, &message);
+    _exit(1);
+}
+
+static void reply(const struct wire_message *message)
+{
+    if (wire_send(supervisor, message) != WIRE_OK)
+        _exit(1);
+}
+
+static void spawn(struct wire_message *order)
+{
+    struct wire_message answer = {.type = WIRE_SPAWNED, .spawned = {.slot = order->spawn.slot}};
+    int cgroup = order->spawn.has_cgroup ? order->fds[order->fd_count - 1] : -1, pidfd = -1;
+    PyOS_BeforeFork();
+    pid_t pid = clone_run(jail_clone_flags(&plan), cgroup, &pidfd);
+    int error = errno;
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+        child_run(&plan, order);
+    }
+    PyOS_AfterFork_Parent();
+    wire_close_fds(order); /* at once: the next clone must not have this one's pipes */
+    if (pid < 0) {
+        answer = (struct wire_message){.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = answer.spawned.slot}};
+        fault_set(&answer.spawn_failed.fault, "namespaces", "clone3", error, "a run");
+    } else {
+        answer.spawned.pid = (int32_t)pid;
+        answer.fds[answer.fd_count++] = pidfd;
+    }
+    reply(&answer);
+    scope_close(&pidfd);
+}
+
+static _Noreturn void serve_orders(void)
+{
+    for (;;) {
+        struct wire_message order;
+        int result = wire_receive(supervisor, LINK_ZYGOTE, true, &order);
+        if (result == WIRE_AGAIN) {
+            struct pollfd socket = {.fd = supervisor, .events = POLLIN};
+            poll(&socket, 1, -1);
+            continue;
+        }
+        bool sound =
+            result == WIRE_OK && order.type == WIRE_SPAWN && order.fd_count == (order.spawn.has_cgroup ? 5 : 4);
+        if (!sound)
+            _exit(result == WIRE_CLOSED ? 0 : 1);
+        spawn(&order);
+    }
+}
+
+/* "CPython 3.11.2" */
+static void say_ready(void)
+{
+    struct wire_message message = {.type = WIRE_READY};
+    const char *version = Py_GetVersion();
+    snprintf(message.ready.version, sizeof message.ready.version, "CPython %.*s", (int)strcspn(version, " "), version);
+    reply(&message);
+}
+
+/* Descriptors 0 to 2 must be taken, or a run's own would land there and be overwritten. */
+static void fill_standard_descriptors(void)
+{
+    while (fcntl(STDIN_FILENO, F_GETFD) < 0 || fcntl(STDOUT_FILENO, F_GETFD) < 0 || fcntl(STDERR_FILENO, F_GETFD) < 0) {
+        if (open("/dev/null", O_RDWR) < 0)
+            _exit(1);
+    }
+}
+
+/* Called by the interpreter as sys.excepthook, with no Python frame below it. Never returns. */
+static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments))
+{
+    static const char *const traces[] = {"last_type", "last_value", "last_traceback", "last_exc"};
+    struct fault fault;
+    sigset_t interrupt;
+    for (size_t i = 0; i < COUNT(traces); i++)
+        PySys_SetObject(traces[i], NULL);
+    PySys_SetObject("excepthook", PySys_GetObject("__excepthook__"));
+    PyErr_Clear();
+    umask(022);
+    /* Python's handler would only note it, and a key pressed on the supervisor's terminal is not for us. */
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_SETMASK, &interrupt, NULL);
+    fill_standard_descriptors();
+    close_range(JAIL_PROC_FD + 1, ~0U, 0); /* what the warm imports left open */
+    if (wire_receive_plan(supervisor, &plan, sizeof plan) != WIRE_OK)
+        _exit(1);
+    if (jail_arm(&plan, &fault) || clone_prepare(&fault) || clone_check_threads(script_threads(), &fault))
+        refuse(&fault);
+    say_ready();
+    serve_orders();
+}
+
+static PyObject *zygote_prepare(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    struct fault fault;
+    PyObject *tools;
+    if (!PyArg_ParseTuple(arguments, "iO!", &supervisor, &PyDict_Type, &tools))
+        return NULL;
+    fcntl(supervisor, F_SETFD, FD_CLOEXEC);
+    if (script_capture(tools, &fault))
+        refuse(&fault);
+    Py_RETURN_NONE;
+}
+
+static PyObject *zygote_refuse(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    struct fault fault;
+    const char *text = "it failed";
+    if (!PyArg_ParseTuple(arguments, "is", &supervisor, &text))
+        PyErr_Clear();
+    fault_set(&fault, "zygote", "import", 0, "%s", text);
+    refuse(&fault);
+}
+
+static PyMethodDef methods[] = {
+    {"prepare", zygote_prepare, METH_VARARGS, "prepare(fd, tools): takes what runs need from the interpreter."},
+    {"refuse", zygote_refuse, METH_VARARGS, "refuse(fd, text): tells the supervisor why there is no zygote, and ends."},
+    {"serve", zygote_serve, METH_VARARGS, "serve(…): clones on the supervisor's orders until it has gone."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_safe_script", .m_methods = methods};
+
+PyMODINIT_FUNC PyInit__safe_script(void); /* found by its name */
+
+PyMODINIT_FUNC PyInit__safe_script(void)
+{
+    return PyModuleDef_Init(&definition);
+}

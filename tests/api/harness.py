@@ -1,0 +1,493 @@
+"""What the API tests share: a real server in a process of its own, HTTP to it, and a look at what it leaves behind.
+
+Nothing here knows how the server works inside; it speaks HTTP, reads /proc and sends signals, as an operator would.
+
+Environment:
+  SAFE_SCRIPT_BUILD        the build directory (default: <repository>/build)
+  SAFE_SCRIPT_TEST_PYTHON  an interpreter to test instead of the server's default (passed as --python)
+"""
+import base64
+import concurrent.futures
+import ctypes
+import glob
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import textwrap
+import time
+from typing import NamedTuple
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SAFE_SCRIPT_BUILD", REPOSITORY / "build")).resolve()
+PYTHON = os.environ.get("SAFE_SCRIPT_TEST_PYTHON")
+PARTS = ("safe-script", "safe-script-http", "_safe_script.abi3.so", "bootstrap.py")
+
+IS_ROOT = os.geteuid() == 0
+MODES = ("root", "user") if IS_ROOT else ("user",)
+NOBODY = "65534"
+
+PATIENCE = 60  # seconds that anything may take on a busy machine; only ever waited out when something is wrong
+STOPPING = 15  # seconds within which SIGTERM must have ended an idle server
+
+HELLO = 'def main():\n    return {"message": "hello"}\n'
+KIB, MIB = 1 << 10, 1 << 20
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def error(self):
+        """The one-line error of the small face; asserts that the body is exactly that."""
+        value = json.loads(self.body)
+        assert list(value) == ["error"], self.body
+        assert isinstance(value["error"], str) and value["error"], self.body
+        assert "\n" not in value["error"], self.body
+        return value["error"]
+
+
+class Process(NamedTuple):
+    pid: int
+    parent: int
+    state: str
+    name: str
+    ticks: int
+    started: int
+
+
+def wait_until(condition, what, seconds=PATIENCE):
+    """Polls until condition() is true and returns its value; fails naming `what`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {seconds} s in vain for: {what}"
+        time.sleep(0.05)
+
+
+def background(function, *args, **options):
+    """Runs function in a thread; .result(PATIENCE) gives its value or raises what it raised."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    future = pool.submit(function, *args, **options)
+    pool.shutdown(wait=False)
+    return future
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def spin(seconds):
+    """A script that computes for some seconds and then returns {"done": True}."""
+    return (
+        "import time\n"
+        "def main():\n"
+        f"    end = time.monotonic() + {seconds}\n"
+        "    while time.monotonic() < end:\n"
+        "        pass\n"
+        '    return {"done": True}\n'
+    )
+
+
+# ── processes ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def become_subreaper():
+    """Orphans of the servers become our children, so none can be overlooked (prctl PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def processes():
+    table = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            text = pathlib.Path("/proc", entry, "stat").read_text(errors="replace")
+        except OSError:
+            continue
+        name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+        ticks = int(fields[11]) + int(fields[12])
+        table[int(entry)] = Process(int(entry), int(fields[1]), fields[0], name, ticks, int(fields[19]))
+    return table
+
+
+def descendants(pid):
+    """Living processes below pid, not pid itself."""
+    table, found, parents = processes(), [], {pid}
+    while parents:
+        children = [process for process in table.values() if process.parent in parents]
+        found += [process for process in children if process.state not in "ZX"]
+        parents = {process.pid for process in children}
+    return found
+
+
+def alive(process):
+    now = processes().get(process.pid)
+    return now is not None and now.started == process.started and now.state not in "ZX"
+
+
+def command_of(pid):
+    """A process's arguments: its name may be a descriptor's number where it was started by fexecve()."""
+    try:
+        return pathlib.Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
+
+
+def is_python(process):
+    """A zygote, or a run, which is its clone."""
+    return process.name.startswith("python") or any(part.endswith(b"bootstrap.py") for part in command_of(process.pid))
+
+
+def pid_depth(pid):
+    """How many pid namespaces deep a process is, as we see it; 0 when it has gone."""
+    try:
+        for line in pathlib.Path("/proc", str(pid), "status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return len(line.split()) - 1
+    except OSError:
+        pass
+    return 0
+
+
+# ── what a server may not leave behind ─────────────────────────────────────────────────────────────────────────────
+
+
+def mounts():
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+        return {" ".join(line.split()[2:5]) for line in lines}
+
+
+def temporary_files():
+    patterns = ("/tmp/safe-script*", "/dev/shm/safe-script*", "/run/safe-script*", "/var/tmp/safe-script*")
+    return {path for pattern in patterns for path in glob.glob(pattern)}
+
+
+def cgroup_directories(pid):
+    name = f"safe-script-{pid}"
+    return {
+        os.path.join(top, name) for top, directories, _ in os.walk("/sys/fs/cgroup") for each in directories if each == name
+    }
+
+
+class Traces:
+    """A picture of the machine from before a server was started."""
+
+    running = {}  # pid → Server, of all servers that have not ended
+
+    def __init__(self):
+        self.mounts, self.files = mounts(), temporary_files()
+
+    @classmethod
+    def orphans(cls):
+        """Living processes that some server left to us; dead ones are reaped."""
+        left = []
+        for process in processes().values():
+            if process.parent != os.getpid() or process.pid in cls.running:
+                continue
+            if process.state in "ZX":
+                try:
+                    os.waitpid(process.pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+            else:
+                left.append(process)
+        return left
+
+    def left_by(self, pid, tree):
+        """Everything that is there now because of the server `pid` with the processes `tree`, as readable strings."""
+        left = [f"process {process}" for process in tree if alive(process)]
+        left += [f"orphan {process}" for process in self.orphans()]
+        left += [f"cgroup {path}" for path in cgroup_directories(pid)]
+        left += [f"mount {line}" for line in mounts() - self.mounts]
+        left += [f"file {path}" for path in temporary_files() - self.files]
+        return left
+
+    def assert_clean(self, pid, tree):
+        end = time.monotonic() + STOPPING
+        while self.left_by(pid, tree):
+            assert time.monotonic() < end, f"left behind: {self.left_by(pid, tree)}"
+            time.sleep(0.1)
+
+
+# ── a connection, byte by byte ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Wire:
+    """One raw connection: send any bytes, read answers one by one, see whether the server closes it."""
+
+    def __init__(self, connected):
+        self.socket = connected
+        self.stream = connected.makefile("rb")
+        self.rest = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+    def send(self, data):
+        """Sends; a server that has already answered and closed is no error here: its answer is what counts."""
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def answer(self, head=False):
+        """The next answer, or None when the server closed the connection without one."""
+        try:
+            line = self.stream.readline(65536)
+            if not line:
+                return None
+            version, status = line.split(None, 2)[:2]
+            assert version.startswith(b"HTTP/1."), line
+            headers = http.client.parse_headers(self.stream)
+            empty = head or int(status) < 200 or int(status) in (204, 304)
+            length = 0 if empty else int(headers.get("Content-Length", "0"))
+            return Answer(int(status), headers, self.stream.read(length))
+        except ConnectionResetError:
+            return None
+
+    def closed(self, seconds=30):
+        """True when the server ends the connection; what came before that is in `rest`."""
+        self.socket.settimeout(seconds)
+        self.rest = b""
+        try:
+            while data := self.stream.read1(65536):
+                self.rest += data
+            return True
+        except ConnectionResetError:
+            return True
+        except OSError:  # timed out, now or before
+            return False
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+# ── the server ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Server:
+    def __init__(self, process, mode, address, log):
+        self.process, self.mode, self.address, self.log = process, mode, address, log
+        self.traces = None
+        self._layers = None
+        Traces.running[process.pid] = self
+
+    pid = property(lambda self: self.process.pid)
+
+    @property
+    def port(self):
+        return self.address[1]
+
+    # requests
+
+    def connection(self, timeout=PATIENCE):
+        if isinstance(self.address, str):
+            return UnixConnection(self.address, timeout)
+        return http.client.HTTPConnection(*self.address, timeout=timeout)
+
+    def request(self, method, path, body=None, headers=None):
+        connection = self.connection()
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def post(self, path, body, content_type="application/json"):
+        return self.request("POST", path, body, {"Content-Type": content_type})
+
+    def execute(self, script, **options):
+        """The small face, with options as JSON. (status, headers, body)"""
+        return self.post("/execute", json.dumps({"script": textwrap.dedent(script), **options}))
+
+    def execute_python(self, script):
+        """The small face, with the source itself as the body."""
+        return self.post("/execute", textwrap.dedent(script).encode(), "text/x-python")
+
+    def execute_as(self, kind, script):
+        return self.execute(script) if kind == "json" else self.execute_python(script)
+
+    def result(self, script, **options):
+        """The result of a script that must succeed on the small face."""
+        answer = self.execute(script, **options)
+        assert answer.status == 200, answer.body
+        return answer.json["result"]
+
+    def post_run(self, script, **options):
+        return self.post("/v1/runs", json.dumps({"script": textwrap.dedent(script), **options}))
+
+    def run(self, script, **options):
+        """The run record; a run must have taken place."""
+        answer = self.post_run(script, **options)
+        assert answer.status == 200, (answer.status, answer.body)
+        return answer.json
+
+    def wire(self, timeout=PATIENCE):
+        if isinstance(self.address, str):
+            connected = socket.socket(socket.AF_UNIX)
+            connected.settimeout(timeout)
+            connected.connect(self.address)
+        else:
+            connected = socket.create_connection(self.address, timeout)
+        return Wire(connected)
+
+    def raw(self, data):
+        """Sends bytes, reads one answer: (Answer or None, the server closed the connection)."""
+        with self.wire() as wire:
+            wire.send(data)
+            answer = wire.answer()
+            return answer, answer is None or (answer.headers.get("Connection", "").lower() == "close" and wire.closed())
+
+    def assert_serves(self):
+        answer = self.execute(HELLO)
+        assert (answer.status, answer.body) == (200, b'{"result":{"message":"hello"},"stdout":""}')
+
+    # what it says about itself
+
+    @property
+    def layers(self):
+        """Names of the layers that hold for runs of this server."""
+        if self._layers is None:
+            self._layers = layer_names(self.run(HELLO))
+        return self._layers
+
+    @property
+    def can_fork(self):
+        """Where processes cannot be counted and killed as one, runs get threads only (DESIGN, layers)."""
+        return {"cgroup", "namespaces"} <= set(self.layers)
+
+    def log_lines(self):
+        return self.log.read_text(errors="replace").splitlines()
+
+    # its processes
+
+    def children(self):
+        return descendants(self.pid)
+
+    def front(self):
+        found = [process for process in self.children() if b"safe-script-http" in command_of(process.pid)[0]]
+        return found[0] if found else None
+
+    def zygotes(self):
+        """Python processes in the supervisor's own pid namespace: runs are one deeper."""
+        depth = pid_depth(self.pid)
+        return [each for each in self.children() if is_python(each) and pid_depth(each.pid) == depth]
+
+    def busy(self, ticks=20, seconds=0.5):
+        """Processes of ours that computed for at least `ticks` (1/100 s) in the last moments."""
+        before = {process.pid: process.ticks for process in self.children()}
+        time.sleep(seconds)
+        return [process for process in self.children() if process.ticks - before.get(process.pid, process.ticks) >= ticks]
+
+    def wait_busy(self):
+        """Waits for a spinning run and returns its process."""
+        return wait_until(self.busy, "a run that computes")[0]
+
+    # its life
+
+    def is_ready(self):
+        try:
+            return self.request("GET", "/readyz").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait_ready(self):
+        def ready():
+            assert self.process.poll() is None, f"exit status {self.process.returncode}:\n{self.log.read_text()}"
+            return self.is_ready()
+
+        wait_until(ready, "GET /readyz → 200")
+        return self
+
+    def wait_exit(self, seconds=STOPPING):
+        try:
+            return self.process.wait(seconds)
+        finally:
+            if self.process.returncode is not None:
+                Traces.running.pop(self.pid, None)
+
+    def stop(self):
+        """SIGTERM, and then nothing may be left."""
+        if self.process.returncode is not None:
+            return
+        if self.process.poll() is not None:
+            Traces.running.pop(self.pid, None)
+            raise AssertionError(f"server died, exit status {self.process.returncode}:\n{self.log.read_text()}")
+        tree = self.children()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.wait_exit()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.wait_exit()
+            raise AssertionError(f"SIGTERM did not end it within {STOPPING} s:\n{self.log.read_text()[-4000:]}") from None
+        assert status == 0, f"exit status {status}:\n{self.log.read_text()[-4000:]}"
+        self.traces.assert_clean(self.pid, tree)
+
+
+def layer_names(record):
+    return [layer if isinstance(layer, str) else layer["name"] for layer in record["jail"]["layers"]]
+
+
+def copy_build():
+    """The parts of the build where any user may read and run them; the caller removes the directory."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="api-tests-"))
+    directory.chmod(0o755)
+    for part in PARTS:
+        shutil.copy(BUILD / part, directory / part)
+        (directory / part).chmod(0o755)
+    return directory
+
+
+def environment(extra=None):
+    """The tests' own environment without what the server reads settings from."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("SAFE_SCRIPT_") and key != "PORT"}
+    clean["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {**clean, **(extra or {})}
+
+
+def command(build, mode, *args):
+    """The command line of safe-script for one of MODES."""
+    drop = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"] if IS_ROOT and mode == "user" else []
+    return [*drop, str(build / "safe-script"), *map(str, args)]
+
+
+def python_flag():
+    return ["--python", PYTHON] if PYTHON else []
+
+
+def base64_of(data):
+    return base64.b64encode(data).decode()

@@ -171,17 +171,39 @@ static void linger_start(struct front *front, int fd)
 
 /* ---- connections ---- */
 
-/* The client has hung up. libmicrohttpd does not look at suspended connections, so this is for those with a flight; the
- * others it ends itself. */
+/* The client has hung up. libmicrohttpd does not look at suspended connections, so a flight is abandoned here. */
 static void connection_hung_up(struct front *front, struct watch *watch, uint32_t events)
 {
     struct connection *connection = (struct connection *)watch;
     (void)events;
     connection->gone = true;
-    if (!connection->exchange.flight)
+    if (connection->exchange.flight) {
+        flight_abandon(front, take(connection->exchange.flight));
+        exchange_wake(front, connection);
+    }
+    connection_reap(connection);
+}
+
+void connection_reap(struct connection *connection)
+{
+    struct front *front = connection->front;
+    if (connection->reaped)
         return;
-    flight_abandon(front, take(connection->exchange.flight));
-    exchange_wake(front, connection);
+    connection->reaped = true;
+    connection->next_reaped = front->reaped;
+    front->reaped = connection;
+}
+
+void connections_reap(struct front *front)
+{
+    for (struct connection *connection; (connection = front->reaped);) {
+        char byte;
+        front->reaped = connection->next_reaped;
+        connection->reaped = false;
+        if ((connection->phase == PHASE_IDLE || connection->phase == PHASE_READING) && connection->fd >= 0 &&
+            recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+            connection_shut(connection);
+    }
 }
 
 static void connection_open(struct front *front, struct MHD_Connection *mhd, void **context)
@@ -218,6 +240,7 @@ static void connection_closed(struct front *front, struct connection *connection
         epoll_ctl(front->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
         linger_start(front, connection->fd);
     }
+    connection->fd = -1;
     front_bury(front, &connection->watch);
 }
 

@@ -302,6 +302,8 @@ static void on_completed(void *context, struct MHD_Connection *mhd, void **reque
     exchange_end(context, connection);
     if (connection->phase != PHASE_CLOSING)
         connection_phase(connection, PHASE_IDLE);
+    if (connection->gone)
+        connection_reap(connection);
 }
 
 void exchange_end(struct front *front, struct connection *connection)

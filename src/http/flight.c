@@ -1,10 +1,10 @@
 #include "front.h"
-#include "jail.h"
 #include "log.h"
 #include "outcome.h"
 #include "record.h"
 #include "report.h"
 #include "scope.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -284,20 +284,6 @@ void flight_start(struct front *front, struct connection *connection)
     request_free(&request);
 }
 
-void flight_abandon(struct front *front, struct flight *flight)
-{
-    flight->client = NULL;
-    if (flight->list == &front->unsent) {
-        flight_free(front, flight); /* nobody has heard of it */
-        return;
-    }
-    cancel(front, flight, CAUSE_CANCELLED);
-    for (size_t i = 0; i < STREAM_COUNT; i++)
-        stream_end(&flight->streams[i]);
-    if (flight->list == &front->young)
-        list_leave(flight);
-}
-
 /* ---- the end ---- */
 
 static void wake(struct front *front, struct flight *flight)
@@ -326,37 +312,23 @@ static struct record_stream record_stream(const struct stream *stream)
     };
 }
 
-/* Words the layers and the denials, and makes the answer's body of it all. Returns the HTTP status. */
+/* Returns the HTTP status. */
 static unsigned write_body(const struct flight *flight, const struct report *report, const struct outcome *outcome,
                            struct buffer *body)
 {
-    const struct facts *facts = &flight->facts;
-    const struct jail_plan plan = {.layers = facts->layers};
-    const char *layers[LAYER_COUNT];
-    char what[DENIALS_KEPT][96], hint[DENIALS_KEPT][192];
-    struct record_denial denied[DENIALS_KEPT];
+    struct record_words words;
     struct record record = {
         .id = flight->name,
         .environment = flight->environment,
         .outcome = outcome,
-        .facts = facts,
+        .facts = &flight->facts,
         .report = report,
         .out = record_stream(&flight->streams[STREAM_STDOUT]),
         .err = record_stream(&flight->streams[STREAM_STDERR]),
-        .layers = layers,
-        .denied = denied,
-        .denied_count = facts->denials < DENIALS_KEPT ? facts->denials : DENIALS_KEPT,
     };
     if (!flight->record)
         return execute_body(&record, body);
-    for (unsigned i = 0; i < LAYER_COUNT; i++) {
-        if (facts->layers & LAYER_BIT(i))
-            layers[record.layer_count++] = layer_table[i].name;
-    }
-    for (size_t i = 0; i < record.denied_count; i++) {
-        jail_denial_text(&facts->denied[i], &plan, what[i], sizeof what[i], hint[i], sizeof hint[i]);
-        denied[i] = (struct record_denial){what[i], facts->denied[i].count, hint[i]};
-    }
+    record_words_fill(&words, &flight->facts, &record);
     run_record(&record, body);
     return 200;
 }
@@ -389,6 +361,23 @@ static void finish(struct front *front, struct flight *flight)
     }
     log_flight(flight, &outcome, http);
     flight_free(front, flight);
+}
+
+void flight_abandon(struct front *front, struct flight *flight)
+{
+    flight->client = NULL;
+    if (flight->list == &front->unsent) {
+        flight_free(front, flight); /* nobody has heard of it */
+        return;
+    }
+    for (size_t i = 0; i < STREAM_COUNT; i++)
+        stream_end(&flight->streams[i]);
+    if (flight->over) {
+        finish(front, flight);
+        return;
+    }
+    cancel(front, flight, CAUSE_CANCELLED);
+    list_leave(flight);
 }
 
 /* ---- the pipes ---- */

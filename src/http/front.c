@@ -140,6 +140,7 @@ static void loop(struct front *front)
                 watch->ready(front, watch, events[i].events);
         }
         run_mhd(front);
+        connections_reap(front);
         free_buried(front);
     }
 }
@@ -208,6 +209,7 @@ static void front_close(struct front *front)
         MHD_run(front->daemon);
         MHD_stop_daemon(front->daemon);
     }
+    front->reaped = NULL;
     connections_close(front);
     routes_close(front);
     free_buried(front);

@@ -147,7 +147,9 @@ struct connection {
     uint64_t since_ms;
     struct connection *older, *newer; /* of the same phase */
     bool gone;                        /* the client has hung up */
-    bool whole;                       /* the last request was read to its end: nothing of it is left in the socket */
+    bool reaped;                      /* in the list of those to look at */
+    struct connection *next_reaped;
+    bool whole; /* the last request was read to its end: nothing of it is left in the socket */
     struct exchange exchange;
 };
 
@@ -163,6 +165,12 @@ void connection_phase(struct connection *connection, enum phase phase);
 /* Answers and ends a connection past libmicrohttpd, which takes an answer after a request's head or after its body but
  * at no other time. Only while it has no answer of its own to send. */
 void connection_refuse(struct connection *connection, unsigned http, const char *text);
+
+/* A client has hung up and its connection has nothing to do: it is to be closed, once libmicrohttpd has read what is
+ * left. It may never see the end itself: it asks for edges, and one edge can bring a request and the hang-up after it.
+ */
+void connection_reap(struct connection *connection);
+void connections_reap(struct front *front);
 
 /* Closes what is overdue and returns the milliseconds until the next deadline, or -1. */
 int connection_deadlines(struct front *front);
@@ -224,6 +232,7 @@ struct front {
     uint64_t accept_again_ms; /* 0: the listeners are watched */
     struct queue queues[PHASE_COUNT];
     size_t connections, closing;
+    struct connection *reaped;
     struct lingerer *lingering;
     size_t lingering_count;
     uint64_t buffered;

@@ -631,12 +631,14 @@ bool json_next(const struct json_value *container, size_t *at, struct json_value
 void json_unescape(const struct json_value *string, struct buffer *out, bool *has_surrogates)
 {
     struct span inside = {string->text.bytes + 1, string->text.length - 2};
-    auto_free uint8_t *plain = malloc(string->text.length);
+    uint8_t *plain = malloc(string->text.length);
     *has_surrogates = false;
-    if (!plain)
+    if (!plain) {
         out->failed = true;
-    else
-        buffer_append(out, plain, unescape(inside, plain, has_surrogates));
+        return;
+    }
+    buffer_append(out, plain, unescape(inside, plain, has_surrogates));
+    free(plain);
 }
 
 bool json_is(const struct json_value *string, const char *text)

@@ -3,9 +3,11 @@
 #include "front.h"
 #include "log.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SUPERVISOR_SOCKET = 3 };
 
@@ -16,6 +18,16 @@ static void ignore_signals(void)
     static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
+}
+
+/* Where one of the first three is closed, the next socket would take its number, and a client would read our log. */
+static bool fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    }
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -29,6 +41,8 @@ int main(int argc, char **argv)
               version ? stdout : stderr);
         return version ? 0 : 2;
     }
+    if (!fill_standard_descriptors())
+        return 1;
     log_open("front", LOG_INFO);
     ignore_signals();
     front.supervisor = SUPERVISOR_SOCKET;

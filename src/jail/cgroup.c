@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -47,6 +48,7 @@ struct cgroup {
     int file[FILE_COUNT];
     uint64_t memory; /* the limit that is set */
     uint64_t cpu_before, oom_before, fork_before;
+    int oom_event;
     bool used;
 };
 
@@ -242,6 +244,20 @@ static int open_files(struct cgroup *cgroup, int which, struct fault *fault)
     return 0;
 }
 
+/* cgroup-v1/memory.rst, "Memory thresholds": "<eventfd> <descriptor of memory.oom_control>". */
+static void open_oom_event(struct cgroup *cgroup)
+{
+    char text[32];
+    int memory = cgroup->file[FILE_MEMORY_EVENTS];
+    for (int i = 0; i < cgroup->all->count && !cgroup->all->v2; i++) {
+        auto_fd int control = openat(cgroup->directory[i], "cgroup.event_control", O_WRONLY | O_CLOEXEC);
+        auto_fd int event = control < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        int length = snprintf(text, sizeof text, "%d %d", event, memory);
+        if (event >= 0 && write(control, text, (size_t)length) == length)
+            cgroup->oom_event = take_fd(&event);
+    }
+}
+
 struct cgroup *cgroup_new(struct cgroups *cgroups, struct fault *fault)
 {
     struct cgroup *cgroup = calloc(1, sizeof *cgroup);
@@ -250,6 +266,7 @@ struct cgroup *cgroup_new(struct cgroups *cgroups, struct fault *fault)
         return NULL;
     }
     cgroup->all = cgroups;
+    cgroup->oom_event = -1;
     snprintf(cgroup->name, sizeof cgroup->name, "%u", cgroups->next++);
     for (int i = 0; i < HIERARCHIES_MOST; i++)
         cgroup->directory[i] = cgroup->procs[i] = -1;
@@ -261,13 +278,20 @@ struct cgroup *cgroup_new(struct cgroups *cgroups, struct fault *fault)
             return NULL;
         }
     }
+    open_oom_event(cgroup);
     return cgroup;
+}
+
+int cgroup_oom_event(const struct cgroup *cgroup)
+{
+    return cgroup->oom_event;
 }
 
 void cgroup_free(struct cgroup *cgroup)
 {
     if (!cgroup)
         return;
+    drop_fd(&cgroup->oom_event);
     for (int i = 0; i < cgroup->all->count; i++) {
         close_files(cgroup, i);
         unlinkat(cgroup->all->hierarchies[i].own, cgroup->name, AT_REMOVEDIR);

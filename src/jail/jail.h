@@ -136,6 +136,10 @@ int jail_lower(const struct jail_plan *plan, const struct limits *limits, struct
  * jail_denial_error(): the errno (positive) to answer any other notified call with: its row's, ENOSYS where it has none.
  * *detail receives the argument that the row names for struct denial, or 0. */
 bool jail_is_signal_question(const struct seccomp_data *data);
+
+/* True for a call that has a constant answer (verb ANSWER): not a denial. */
+bool jail_answer(const struct seccomp_data *data, int64_t *value);
+
 int jail_denial_error(const struct seccomp_data *data, uint32_t *detail);
 
 /* Wording of one denial for people: "socket(AF_INET)" and "the network is off in this jail". Both are written into the

@@ -10,7 +10,7 @@
 /* Inside the jail. */
 #define RUN_UID 1000            /* uid and gid that the script sees */
 #define RUN_BOX "/box"          /* where each run's own tmpfs is mounted: the only place it can write */
-#define RUN_WORK "/box/work"    /* working directory, $HOME; /work is a link to it */
+#define RUN_WORK "/box/work"    /* working directory and $HOME (bootstrap.py says so, too); /work is a link to it */
 #define RUN_TMP "/box/tmp"      /* /tmp is a link to it */
 #define RUN_SHM "/box/shm"      /* /dev/shm is a link to it */
 #define JAIL_LIB "/safe-script" /* our extension and bootstrap, read-only */
@@ -30,6 +30,8 @@ enum verb {
     QUIET, /* refused with the row's errno and not counted: honest libraries ask and fall back (errno 0: returns 0) */
     DENY,  /* refused with the row's errno, counted and explained */
     ASK,   /* the supervisor decides, where user notification works and the pid namespace is new; else ALLOW */
+    ANSWER, /* the supervisor gives the row's `error` as the call's value: the kernel is not asked. Without user
+               notification: EPERM */
     KILL,  /* no honest program makes this call */
 };
 
@@ -48,7 +50,7 @@ struct argument_check {
 struct call_row {
     int number;
     enum verb verb;
-    int error;                      /* errno given when denied; EPERM where 0 on DENY rows */
+    int error;                      /* errno given when denied; EPERM where 0 on DENY rows. ANSWER: the value */
     struct argument_check check[2]; /* all must hold */
     const char *reason;             /* ALLOW: who needs it. QUIET: who falls back. DENY: the hint that users read */
     int8_t detail;                  /* DENY: which argument says more (-1: none) */

@@ -71,6 +71,17 @@ bool jail_is_signal_question(const struct seccomp_data *data)
     return false;
 }
 
+bool jail_answer(const struct seccomp_data *data, int64_t *value)
+{
+    for (size_t i = 0; i < policy_call_count; i++) {
+        if (policy_calls[i].number == data->nr && policy_calls[i].verb == ANSWER) {
+            *value = policy_calls[i].error;
+            return true;
+        }
+    }
+    return false;
+}
+
 int jail_denial_error(const struct seccomp_data *data, uint32_t *detail)
 {
     bool listed;
@@ -123,6 +134,9 @@ static bool action_of(const struct jail_plan *plan, const struct call_row *row, 
     case ASK: /* the default action is the notification */
         *action = SCMP_ACT_ALLOW;
         return !plan->denials || !(jail_clone_flags(plan) & CLONE_NEWPID);
+    case ANSWER:
+        *action = SCMP_ACT_ERRNO(EPERM);
+        return !plan->denials;
     case KILL:
         *action = SCMP_ACT_KILL_PROCESS;
         return true;
@@ -255,14 +269,19 @@ static int check_policy(void *plan, struct fault *fault)
     return seccomp_arm(plan, fault) || seccomp_enter(plan, &listener, fault) ? -1 : 0;
 }
 
-static size_t allowed_calls(void)
+static bool is_allowed(const struct jail_plan *plan, size_t i)
+{
+    uint32_t action;
+    return action_of(plan, &policy_calls[i], &action) && action == SCMP_ACT_ALLOW;
+}
+
+static size_t allowed_calls(const struct jail_plan *plan)
 {
     size_t count = 0;
     for (size_t i = 0; i < policy_call_count; i++) {
-        bool again = policy_calls[i].verb != ALLOW && policy_calls[i].verb != ASK;
+        bool again = !is_allowed(plan, i);
         for (size_t j = 0; j < i && !again; j++)
-            again = policy_calls[j].number == policy_calls[i].number &&
-                    (policy_calls[j].verb == ALLOW || policy_calls[j].verb == ASK);
+            again = policy_calls[j].number == policy_calls[i].number && is_allowed(plan, j);
         count += !again;
     }
     return count;
@@ -276,7 +295,7 @@ int seccomp_probe(struct jail_plan *plan, struct layer_report *report)
     plan->denials = in_child(LAYER, check_notification, NULL, &no_notification) == 0;
     if (in_child(LAYER, check_policy, plan, &report->fault))
         return -1;
-    snprintf(report->how, sizeof report->how, "%zu system calls allowed%s", allowed_calls(),
+    snprintf(report->how, sizeof report->how, "%zu system calls allowed%s", allowed_calls(plan),
              plan->denials ? "; denials are counted" : "; denials are not counted here");
     return 0;
 }

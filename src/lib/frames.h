@@ -40,7 +40,7 @@ enum failure {
     FAIL_SYNTAX,      /* it defines main but does not compile */
     FAIL_RAISED,      /* an exception nobody caught */
     FAIL_MEMORY,      /* … which was a MemoryError */
-    FAIL_DISK,        /* … which was OSError ENOSPC or EDQUOT */
+    FAIL_DISK,        /* … which was OSError ENOSPC, EDQUOT or EFBIG */
     FAIL_PROCESSES,   /* … which said that no thread or process can be started */
     FAIL_FILES,       /* the request's files could not be placed (message says which and why) */
     FAIL_COUNT

@@ -190,10 +190,19 @@ static void zygote_fail(const struct fault *fault)
 
 static void zygote_exec(struct engine *engine, int socket)
 {
+    /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in the
+     * first thread glibc does without it in all, and the filter need not allow it. */
     static const char *const environment[] = {
-        "HOME=/work",         "PATH=/usr/bin:/bin",     "LANG=C.UTF-8",
-        "MALLOC_ARENA_MAX=2", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1",
-        "MPLBACKEND=Agg",     "MPLCONFIGDIR=/tmp",      NULL,
+        "HOME=" RUN_WORK,
+        "PATH=/usr/bin:/bin",
+        "LANG=C.UTF-8",
+        "MALLOC_ARENA_MAX=2",
+        "GLIBC_TUNABLES=glibc.pthread.rseq=0",
+        "OPENBLAS_NUM_THREADS=1",
+        "OMP_NUM_THREADS=1",
+        "MPLBACKEND=Agg",
+        "MPLCONFIGDIR=/tmp",
+        NULL,
     };
     struct interpreter *interpreter = &engine->interpreter;
     struct fault fault;

@@ -34,7 +34,7 @@ enum slot_state {
 
 /* What an epoll event is about; its pointer is the event's data. */
 struct source {
-    enum { SOURCE_SIGNAL, SOURCE_FRONT, SOURCE_ZYGOTE, SOURCE_CONTROL, SOURCE_LISTENER } kind;
+    enum { SOURCE_SIGNAL, SOURCE_FRONT, SOURCE_ZYGOTE, SOURCE_CONTROL, SOURCE_LISTENER, SOURCE_OOM } kind;
     void *owner;
 };
 
@@ -49,7 +49,7 @@ struct run {
 
 struct slot {
     enum slot_state state;
-    struct source control_source, listener_source;
+    struct source control_source, listener_source, oom_source;
     uint64_t serial; /* new for each life */
     uint64_t zygote; /* generation that it was asked of */
     uint64_t disk_bytes;
@@ -64,6 +64,7 @@ struct slot {
     uint64_t state_us;                  /* when it came into its state */
     uint64_t started_us;                /* when the script's time began */
     uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
+    unsigned oom_looks; /* left to make at short intervals: the kernel tells of want before it has killed */
     bool killed;
     unsigned notices; /* answered denials */
     struct slot *next_free;
@@ -157,6 +158,7 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd);
 void slot_control(struct engine *engine, struct slot *slot);
 void slot_start(struct engine *engine, struct slot *slot, struct run *run);
 void slot_kill(struct engine *engine, struct slot *slot, enum cause cause);
+void slot_oom(struct slot *slot);
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now);
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage);
 void slot_free(struct engine *engine, struct slot *slot);

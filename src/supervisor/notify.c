@@ -118,6 +118,7 @@ void slot_notified(struct engine *engine, struct slot *slot)
 {
     struct seccomp_notif notice;
     uint32_t detail = 0;
+    int64_t value;
     (void)engine;
     struct pollfd ready = {.fd = slot->listener, .events = POLLIN};
     /* Receiving blocks when there is nothing; the event may be of this slot's former life. */
@@ -135,7 +136,10 @@ void slot_notified(struct engine *engine, struct slot *slot)
         return;
     }
     slot->notices++;
-    if (jail_is_signal_question(&notice.data)) {
+    if (jail_answer(&notice.data, &value)) {
+        struct seccomp_notif_resp response = {.id = notice.id, .val = value};
+        (void)ioctl(slot->listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+    } else if (jail_is_signal_question(&notice.data)) {
         asked_signal(slot, &notice);
     } else {
         int error = jail_denial_error(&notice.data, &detail);

@@ -27,6 +27,7 @@
 enum {
     WATCHDOG_US = 20000, /* how often a run's memory is looked at where no cgroup counts it */
     LOOK_LEAST_US = 5000,
+    OOM_LOOKS = 20,
 };
 
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state)
@@ -97,8 +98,14 @@ static int slot_prepare(struct engine *engine, struct slot *slot, struct fault *
     limits.value[LIMIT_DISK] = slot->disk_bytes;
     if (!engine->cgroups)
         return 0;
-    if (!slot->cgroup && !(slot->cgroup = cgroup_new(engine->cgroups, fault)))
-        return -1;
+    if (!slot->cgroup) {
+        slot->cgroup = cgroup_new(engine->cgroups, fault);
+        if (!slot->cgroup)
+            return -1;
+        int event = cgroup_oom_event(slot->cgroup);
+        if (event >= 0 && engine_watch(engine, event, &slot->oom_source))
+            return fault_set(fault, "supervisor", "epoll_ctl", errno, "a cgroup's event");
+    }
     return cgroup_reset(slot->cgroup, &limits, fault);
 }
 
@@ -124,6 +131,7 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     slot->zygote = engine->zygote.generation;
     slot->killed = false;
     slot->notices = 0;
+    slot->oom_looks = 0;
     slot->layers = 0;
     slot->pid = 0;
     slot->uid = 0;
@@ -281,14 +289,17 @@ void slot_kill(struct engine *engine, struct slot *slot, enum cause cause)
         slot_set_state(engine, slot, SLOT_DYING);
 }
 
-/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. */
-static uint64_t slot_cpu_us(struct slot *slot)
+/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. On the way: whether the
+ * kernel has killed a process of it for want of memory. */
+static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
 {
     struct cgroup_usage usage;
     struct fault fault;
     struct timespec time;
-    if (slot->cgroup && cgroup_usage(slot->cgroup, &usage, &fault) == 0)
+    if (slot->cgroup && cgroup_usage(slot->cgroup, &usage, &fault) == 0) {
+        *out_of_memory = usage.oom_kills > 0;
         return usage.cpu_us;
+    }
     clockid_t clock = (clockid_t)((~(unsigned)slot->pid << 3) | 2); /* CPUCLOCK_SCHED of that process */
     if (clock_gettime(clock, &time))
         return 0;
@@ -311,6 +322,17 @@ static uint64_t slot_memory(const struct slot *slot)
     return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The run's cgroup is out of memory, says the kernel, and will kill one of its processes; the rest must not go on as if
+ * nothing had been. */
+void slot_oom(struct slot *slot)
+{
+    uint64_t count;
+    if (read(cgroup_oom_event(slot->cgroup), &count, sizeof count) == sizeof count && slot->state == SLOT_RUNNING) {
+        slot->oom_looks = OOM_LOOKS;
+        slot->look_us = 0;
+    }
+}
+
 /* Called when wall_deadline_us or look_us has passed. */
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
 {
@@ -319,7 +341,8 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
         slot->wall_deadline_us = slot->look_us = UINT64_MAX;
         return;
     }
-    uint64_t used = slot_cpu_us(slot), limit = limits->value[LIMIT_CPU] * 1000;
+    bool out_of_memory = false;
+    uint64_t used = slot_cpu_us(slot, &out_of_memory), limit = limits->value[LIMIT_CPU] * 1000;
     if (used >= limit) {
         slot_kill(engine, slot, CAUSE_CPU);
         return;
@@ -328,7 +351,15 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
         slot_kill(engine, slot, CAUSE_WALL);
         return;
     }
+    if (out_of_memory) {
+        slot_kill(engine, slot, CAUSE_NONE); /* its cgroup's count says why */
+        return;
+    }
     uint64_t next = (limit - used) / engine->cores;
+    if (slot->oom_looks) {
+        slot->oom_looks--;
+        next = LOOK_LEAST_US;
+    }
     slot->look_us = now + (next < LOOK_LEAST_US ? LOOK_LEAST_US : next);
     if (slot->cgroup)
         return;

@@ -427,6 +427,9 @@ static void dispatch(struct engine *engine, struct source *source)
             slot_control(engine, slot);
         break;
     }
+    case SOURCE_OOM:
+        slot_oom(source->owner);
+        break;
     case SOURCE_LISTENER: {
         struct slot *slot = source->owner;
         if (slot->listener >= 0)
@@ -466,6 +469,7 @@ static int engine_open_slots(struct engine *engine, struct fault *fault)
         struct slot *slot = &engine->slots[i];
         slot->pidfd = slot->control = slot->listener = slot->report = slot->out = slot->err = -1;
         slot->control_source = (struct source){SOURCE_CONTROL, slot};
+        slot->oom_source = (struct source){SOURCE_OOM, slot};
         slot->listener_source = (struct source){SOURCE_LISTENER, slot};
         slot->next_free = engine->free_slots;
         engine->free_slots = slot;

@@ -62,7 +62,9 @@ def set_process():
     import signal
     import types
 
-    os.environ.update(HOME="/work", PATH="/usr/bin:/bin", LANG="C.UTF-8")
+    os.environ.update(HOME="/box/work", PATH="/usr/bin:/bin", LANG="C.UTF-8")
+    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):  # were for the C library's start
+        os.environ.pop(name, None)
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

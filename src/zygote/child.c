@@ -145,17 +145,17 @@ static void write_bare_failure(void)
 {
     static const uint32_t failure = FAIL_MEMORY, line = 0;
     const struct {
-        enum frame_tag tag;
         const void *bytes;
+        enum frame_tag tag;
         uint32_t length;
     } frames[] = {
-        {FRAME_NONCE, nonce, sizeof nonce},
-        {FRAME_FAILURE, &failure, sizeof failure},
-        {FRAME_TYPE, "", 0},
-        {FRAME_MESSAGE, "", 0},
-        {FRAME_LINE, &line, sizeof line},
-        {FRAME_TRACEBACK, "", 0},
-        {FRAME_END, "", 0},
+        {nonce, FRAME_NONCE, sizeof nonce},
+        {&failure, FRAME_FAILURE, sizeof failure},
+        {"", FRAME_TYPE, 0},
+        {"", FRAME_MESSAGE, 0},
+        {&line, FRAME_LINE, sizeof line},
+        {"", FRAME_TRACEBACK, 0},
+        {"", FRAME_END, 0},
     };
     for (size_t i = 0; i < COUNT(frames); i++) {
         uint32_t header[2] = {frames[i].tag, frames[i].length};
@@ -239,8 +239,7 @@ static bool take_job(struct span job, struct said *said)
     struct frame frame;
     struct span rest = job, script = {NULL, 0}, input = {NULL, 0}, path = {NULL, 0};
     bool ended = false, whole = true;
-    int more;
-    while (!ended && (more = frame_next(&rest, &frame)) == 1) {
+    while (!ended && frame_next(&rest, &frame) == 1) {
         switch (frame.tag) {
         case FRAME_NONCE:
             if (frame.data.length != sizeof nonce)

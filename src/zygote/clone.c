@@ -1,5 +1,7 @@
 #include "clone.h"
 
+#include "scope.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <linux/sched.h>
@@ -8,6 +10,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,8 +52,23 @@ static pid_t *tid_by_search(void)
     return found != NOT_FOUND && ints[found] == own ? &ints[found] : NULL;
 }
 
+/* glibc aborts a process whose first thread has a restartable sequence area and where a new thread is refused one, as
+ * the jail does. So ours gives it back: glibc then does without. The size has to be the one that glibc registered. */
+static void leave_rseq(void)
+{
+#ifdef RSEQ_SIG
+    void *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+    const unsigned sizes[] = {32, __rseq_size, (__rseq_size + 31) & ~31U};
+    for (size_t i = 0; __rseq_size && i < COUNT(sizes); i++) {
+        if (syscall(SYS_rseq, area, sizes[i], RSEQ_FLAG_UNREGISTER, RSEQ_SIG) == 0)
+            return;
+    }
+#endif
+}
+
 int clone_prepare(struct fault *fault)
 {
+    leave_rseq();
     if (prctl(PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) || !tid_address || *tid_address != own_tid())
         tid_address = tid_by_search();
     if (!tid_address)

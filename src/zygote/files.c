@@ -67,6 +67,7 @@ int files_place(struct span path, struct span data, char *why, size_t size)
 /* A pattern is a small automaton: state i is "part i is next", state `count` is "matched". A walk carries the set of
  * states of each pattern down the tree, so no directory is entered where nothing can match, and ** costs nothing. */
 struct pattern {
+    char *text; /* cut into the parts; kept for the rest of this process */
     char *parts[2 * PATH_DEPTH + 1];
     unsigned count;
 };
@@ -87,11 +88,11 @@ int files_want(struct span text)
     struct pattern *pattern = &patterns[pattern_count];
     if (pattern_count == PATTERNS)
         return -1;
-    char *copy = strndup((const char *)text.bytes, text.length), *save = NULL;
-    if (!copy)
+    char *save = NULL;
+    pattern->text = strndup((const char *)text.bytes, text.length);
+    if (!pattern->text)
         return -1;
-    /* The parts stay in `copy` for the rest of this process. */
-    for (char *part = strtok_r(copy, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
+    for (char *part = strtok_r(pattern->text, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
         if (pattern->count && is_any_depth(part) && is_any_depth(pattern->parts[pattern->count - 1]))
             continue;
         if (pattern->count == COUNT(pattern->parts)) {
@@ -154,9 +155,26 @@ static void walk_full(struct walk *walk, const char *reason)
     walk->full = true;
 }
 
+/* The first `size` bytes of a file, or as many as there are; NULL when out of memory. The caller frees. */
+static char *read_whole(int fd, size_t size, size_t *length)
+{
+    char *data = malloc(size + 1);
+    *length = 0;
+    while (data && *length < size) {
+        ssize_t got = read(fd, data + *length, size - *length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        *length += (size_t)got;
+    }
+    return data;
+}
+
 static void add_file(struct walk *walk, int directory, const char *name)
 {
     struct stat stat;
+    size_t length;
     /* O_NONBLOCK: it may have become a FIFO by now. */
     auto_fd int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &stat) || !S_ISREG(stat.st_mode) || !walk->is_text(walk->path))
@@ -169,22 +187,14 @@ static void add_file(struct walk *walk, int directory, const char *name)
         walk_full(walk, "the returned files are too large");
         return;
     }
-    size_t length = 0;
-    auto_free char *data = malloc((size_t)stat.st_size + 1);
-    while (data && length < (size_t)stat.st_size) {
-        ssize_t got = read(fd, data + length, (size_t)stat.st_size - length);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        length += (size_t)got;
-    }
+    char *data = read_whole(fd, (size_t)stat.st_size, &length);
     if (!data) {
         walk_full(walk, strerror(ENOMEM));
         return;
     }
     buffer_append_frame(walk->frames, FRAME_FILE_PATH, walk->path, walk->length);
     buffer_append_frame(walk->frames, FRAME_FILE_DATA, data, length);
+    free(data);
     walk->room -= length;
     walk->files++;
 }
@@ -198,7 +208,7 @@ static void walk_directory(struct walk *walk, int directory, const states *from)
 
 static void walk_entry(struct walk *walk, int directory, const char *name, const states *from)
 {
-    states to[PATTERNS];
+    states to[PATTERNS] = {0};
     struct stat stat;
     size_t before = walk->length;
     bool here = false, below = false;
@@ -241,7 +251,7 @@ bool files_collect(const char *directory, size_t most, bool (*is_text)(const cha
                    char *why, size_t size)
 {
     struct walk walk = {.room = most, .is_text = is_text, .frames = frames, .why = why, .why_size = size};
-    states start[PATTERNS];
+    states start[PATTERNS] = {0};
     for (size_t i = 0; i < pattern_count; i++)
         start[i] = close_states(&patterns[i], STATE(0));
     auto_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -22,7 +22,7 @@ static void say(struct encoder *encoder, const char *text)
     buffer_append(encoder->reason, text, strlen(text));
 }
 
-enum { SHOWN_CHARACTERS = 40, SHOWN_STEPS = 8 };
+enum { SHOWN_CHARACTERS = 40, SHOWN_STEPS = 8 /* at each end of a path */ };
 
 /* At most SHOWN_CHARACTERS of a string, escaped as in JSON. */
 static void say_string(struct encoder *encoder, PyObject *string, const char *quote)
@@ -67,7 +67,7 @@ static void say_path(struct encoder *encoder, const struct level *level)
         steps[count++] = level;
     say(encoder, "result");
     for (size_t i = 0; i < count; i++) {
-        if (count > 2 * SHOWN_STEPS && i == SHOWN_STEPS) {
+        if (count / 2 > SHOWN_STEPS && i == SHOWN_STEPS) {
             say(encoder, "[…]");
             i = count - SHOWN_STEPS;
         }
@@ -186,8 +186,12 @@ enum encoded refuse_value(struct encoder *encoder, PyObject *value, const struct
 enum encoded refuse_key(struct encoder *encoder, const struct level *level)
 {
     say_path(encoder, level->up);
+    const char *special = PyFloat_Check(level->key) ? special_float(PyFloat_AsDouble(level->key)) : NULL;
     say(encoder, " has ");
-    say_type(encoder, level->key);
+    if (special)
+        say(encoder, special);
+    else
+        say_type(encoder, level->key);
     say(encoder, " as a key, which JSON cannot hold");
     return ENCODED_NOT;
 }

@@ -27,8 +27,8 @@ static enum encoded put_escape(struct encoder *encoder, unsigned unit)
 {
     static const char brief[] = "\b\f\n\r\t\"\\", letters[] = "bfnrt\"\\";
     char text[8];
-    const char *found = unit ? strchr(brief, (int)unit) : NULL;
-    if (found && unit < 0x80)
+    const char *found = unit && unit < 0x80 ? strchr(brief, (int)unit) : NULL;
+    if (found)
         snprintf(text, sizeof text, "\\%c", letters[found - brief]);
     else
         snprintf(text, sizeof text, "\\u%04x", unit & 0xffff);
@@ -199,10 +199,8 @@ enum encoded put_key(struct encoder *encoder, PyObject *key, bool *surrogates)
         return put_string(encoder, key, surrogates);
     const char *word = key == Py_True ? "true" : key == Py_False ? "false" : key == Py_None ? "null" : NULL;
     double number = PyFloat_Check(key) ? PyFloat_AsDouble(key) : 0;
-    if (!word && PyFloat_Check(key))
-        word = special_float(number);
-    if (!word && !PyFloat_Check(key) && !PyLong_Check(key))
-        return ENCODED_NOT;
+    if (!word && (special_float(number) || (!PyFloat_Check(key) && !PyLong_Check(key))))
+        return ENCODED_NOT; /* json.dumps() would write "NaN", but as a value it is refused, too */
     enum encoded result = put(encoder, "\"", 1);
     if (result != ENCODED)
         return result;

@@ -221,7 +221,7 @@ static enum failure classify(PyObject *value, PyObject *traceback)
     if (is_a(value, PyExc_MemoryError))
         return FAIL_MEMORY;
     long number = is_a(value, PyExc_OSError) ? error_number(value) : 0;
-    if (number == ENOSPC || number == EDQUOT)
+    if (number == ENOSPC || number == EDQUOT || number == EFBIG) /* EFBIG: RLIMIT_FSIZE, which is the disk's size */
         return FAIL_DISK;
     if ((number == EAGAIN && came_from_fork(traceback)) || is_no_thread(value))
         return FAIL_PROCESSES;

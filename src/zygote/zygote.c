@@ -131,7 +131,8 @@ static PyObject *zygote_prepare(PyObject *Py_UNUSED(module), PyObject *arguments
     fcntl(supervisor, F_SETFD, FD_CLOEXEC);
     if (script_capture(tools, &fault))
         refuse(&fault);
-    Py_RETURN_NONE;
+    Py_INCREF(Py_None);
+    return Py_None;
 }
 
 static PyObject *zygote_refuse(PyObject *Py_UNUSED(module), PyObject *arguments)

@@ -342,7 +342,7 @@ def test_forgery(server, body):
     record = server.run(FORGERY + body)
     assert record["status"] not in ("ok", "lost"), record
     assert record["result"] is None
-    assert record["error"]["message"]
+    assert record["error"]["type"]
     answer = server.execute(FORGERY + body)
     assert answer.status == 400
     assert answer.error
@@ -425,6 +425,7 @@ def main():
 
 def test_concurrent_runs_do_not_see_each_other(server):
     script = ATTEMPT + """
+import time
 def main(number):
     open("mine", "w").write(str(number))
     open("/tmp/mine", "w").write(str(number))

@@ -146,7 +146,9 @@ static int check_run(struct fault *fault)
 
 static int rehearse_plan(void *plan, struct fault *fault)
 {
-    return rehearse(plan, false, check_run, fault);
+    struct fault with_root;
+    /* In a chroot they can be had only once the root layer has left it. */
+    return rehearse(plan, false, check_run, fault) && rehearse(plan, true, check_run, &with_root) ? -1 : 0;
 }
 
 /* The ways to have them, the strongest first. */

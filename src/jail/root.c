@@ -247,6 +247,22 @@ static int place(int root, const struct tree *tree, struct fault *fault)
     return make_parents(root, RUN_BOX, true, fault);
 }
 
+/* Where the server itself was started in a chroot: up to the mount namespace's own root. The kernel pivots no other, and
+ * refuses user namespaces to the chrooted; a chroot is no wall to one who may call chroot(2), and this process has its own
+ * mount namespace and is about to lose both roots. The paths to show have been taken before, inside the chroot. */
+static int leave_chroot(struct fault *fault)
+{
+    struct stat here, above;
+    auto_fd int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (old < 0 || chroot("/usr") || fchdir(old)) /* the working directory is now outside the root: ".." knows no end */
+        return fault_set(fault, LAYER, "chroot", errno, "/usr");
+    do {
+        if (stat(".", &here) || chdir("..") || stat(".", &above))
+            return fault_set(fault, LAYER, "chdir", errno, "..");
+    } while (here.st_dev != above.st_dev || here.st_ino != above.st_ino);
+    return chroot(".") ? fault_set(fault, LAYER, "chroot", errno, ".") : 0;
+}
+
 /* A new tmpfs over the old root; the caller still stands in the old one. */
 static int new_root(struct fault *fault)
 {
@@ -290,6 +306,8 @@ static int build(struct tree *tree, const struct jail_path *extra, size_t extra_
     if (copy_mounts(tree, fault))
         return -1;
     umask(022);
+    if (leave_chroot(fault))
+        return -1;
     auto_fd int root = new_root(fault);
     return root < 0 || place(root, tree, fault) ? -1 : enter(root, fault);
 }

@@ -43,6 +43,8 @@ static void put_string(struct line *line, const char *text)
             put(line, (char[]){'\\', *text}, 2);
         else if (byte < 0x20 || byte == 0x7f)
             put(line, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", byte));
+        else if (byte >= 0x80) /* our own words are ASCII; a path or address may not be, and may be cut anywhere */
+            put(line, "?", 1);
         else if (line->length < LINE_BYTES - 64)
             put(line, text, 1);
     }

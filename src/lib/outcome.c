@@ -192,6 +192,7 @@ static void decide_failure(struct outcome *outcome, const struct facts *facts, c
     case FAIL_SYNTAX:
     case FAIL_RAISED:
     case FAIL_COUNT:
+    default:
         decide_raised(outcome, verdict);
         if (facts->oom_kills)
             decide_limit(outcome, STATUS_MEMORY_LIMIT, LIMIT_MEMORY, limits);
@@ -234,6 +235,7 @@ void outcome_decide(const struct facts *facts, const struct verdict *verdict, co
                     struct outcome *outcome)
 {
     memset(outcome, 0, sizeof *outcome);
+    outcome->status = STATUS_LOST; /* until something is known: never a success by default */
     switch ((enum cause)facts->cause) {
     case CAUSE_OUTPUT:
         decide_limit(outcome, STATUS_OUTPUT_LIMIT, LIMIT_OUTPUT, limits);

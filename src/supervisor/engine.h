@@ -66,6 +66,7 @@ struct slot {
     uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
     unsigned oom_looks; /* left to make at short intervals: the kernel tells of want before it has killed */
     bool killed;
+    bool notified; /* it had a listener */
     unsigned notices; /* answered denials */
     struct slot *next_free;
 };

@@ -226,6 +226,7 @@ void slot_control(struct engine *engine, struct slot *slot)
         if (slot->cgroup)
             slot->layers |= LAYER_BIT(LAYER_CGROUP);
         slot->listener = message.fd_count ? message.fds[0] : -1;
+        slot->notified = message.fd_count > 0;
         if ((engine->plan.layers & ~slot->layers) == 0 &&
             (slot->listener < 0 || engine_watch(engine, slot->listener, &slot->listener_source) == 0)) {
             engine->jail_failures = 0;
@@ -401,7 +402,7 @@ static bool killed_from_outside(const struct engine *engine, const struct slot *
 {
     const struct facts *facts = &slot->facts;
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !slot->killed && !facts->self_signal &&
-           !facts->oom_kills && facts->cpu_us / 1000 < slot->run->limits.value[LIMIT_CPU] && slot->listener >= 0 &&
+           !facts->oom_kills && facts->cpu_us / 1000 < slot->run->limits.value[LIMIT_CPU] && slot->notified &&
            (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES));
 }
 

@@ -47,6 +47,8 @@ build_in() {
     if [ ! -f "$top/$dir/build.ninja" ]; then
         rm -rf "${top:?}/$dir"
         meson setup "$top/$dir" "$top" "$@" >&2 || die "meson could not configure $dir"
+    elif [ $# -gt 0 ]; then
+        meson configure "$top/$dir" "$@" >&2 || die "meson could not configure $dir"
     fi
     ninja -C "$top/$dir" >&2 || die "the build in $dir failed"
 }

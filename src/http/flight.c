@@ -101,10 +101,11 @@ static bool take_place(struct front *front, struct flight *flight)
     }
     if (place >= capacity || front->flights[place]) {
         size_t more = capacity ? capacity * 2 : 64;
-        struct flight **flights = realloc(front->flights, more * sizeof *flights);
+        struct flight **flights = reallocarray(front->flights, more, sizeof(void *));
         if (!flights)
             return false;
-        memset(flights + capacity, 0, (more - capacity) * sizeof *flights);
+        for (size_t i = capacity; i < more; i++)
+            flights[i] = NULL;
         front->flights = flights;
         front->flight_capacity = more;
         place = capacity;

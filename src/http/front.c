@@ -157,7 +157,7 @@ static void fit_descriptors(struct front *front)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_cur < UINT32_MAX)
-        most = (uint32_t)(files.rlim_cur > 2 * FDS_RESERVED ? files.rlim_cur - FDS_RESERVED : files.rlim_cur / 2);
+        most = (uint32_t)(files.rlim_cur / 2 > FDS_RESERVED ? files.rlim_cur - FDS_RESERVED : files.rlim_cur / 2);
     if (front->setup.max_connections > most) {
         log_event(LOG_WARNING, "fewer connections than configured: RLIMIT_NOFILE is low",
                   log_number("connections", most), log_number("configured", front->setup.max_connections));

@@ -54,11 +54,11 @@ enum method { METHOD_GET = 1, METHOD_POST = 2 }; /* bits; HEAD goes where GET go
 
 struct route {
     unsigned methods;
+    bool problem; /* errors as application/problem+json */
+    bool record;  /* a run is answered with its whole record */
     const char *path;
     /* Answers a whole request: fills connection->answer, or starts a flight that will. */
     void (*handle)(struct front *front, struct connection *connection);
-    bool problem; /* errors as application/problem+json */
-    bool record;  /* a run is answered with its whole record */
     const char *help;
 };
 

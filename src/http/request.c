@@ -185,7 +185,7 @@ static int check_directories(const struct request_work *work)
         char first[SHOWN], second[SHOWN];
         if (other.length > file.length && other.bytes[file.length] == '/' &&
             memcmp(file.bytes, other.bytes, file.length) == 0)
-            return refuse(work->error, 400, "file path \"%s\" is also a directory of \"%s\"", shown(file, first),
+            return refuse(work->error, 400, "field \"files\": path \"%s\" is also a directory of \"%s\"", shown(file, first),
                           shown(other, second));
     }
     return 0;
@@ -248,12 +248,12 @@ static int file_content(struct request_work *work, const char *name, const struc
         out->failed |= plain.failed;
         buffer_free(&plain);
     } else {
-        return refuse(work->error, 400, "file \"%s\" must be a string or {\"base64\": string}", name);
+        return refuse(work->error, 400, "field \"files\": file \"%s\" must be a string or {\"base64\": string}", name);
     }
     if (result < 0)
-        return refuse(work->error, 400, "file \"%s\" is not valid base64", name);
+        return refuse(work->error, 400, "field \"files\": file \"%s\" is not valid base64", name);
     if (surrogates)
-        return refuse(work->error, 400, "file \"%s\" holds a lone surrogate, which UTF-8 cannot hold", name);
+        return refuse(work->error, 400, "field \"files\": file \"%s\" holds a lone surrogate, which UTF-8 cannot hold", name);
     return 0;
 }
 
@@ -268,7 +268,7 @@ static int add_file(struct request_work *work, const struct json_value *key, con
     const char *fault = path.failed ? NULL : path_fault(span);
     shown(span, name);
     if (fault)
-        result = refuse(work->error, 400, "file path \"%s\" %s", name, surrogates ? "holds a lone surrogate" : fault);
+        result = refuse(work->error, 400, "field \"files\": path \"%s\" %s", name, surrogates ? "holds a lone surrogate" : fault);
     else
         result = file_content(work, name, value, &data);
     if (result == 0) {
@@ -462,7 +462,21 @@ static const struct body_type {
     int (*parse)(struct request_work *work, struct span body);
 } body_types[] = {{"application/json", parse_json}, {"text/x-python", parse_python}};
 
-/* True when all that follows the media type is parameters that say UTF-8 (RFC 9110, 5.6.6: empty ones are allowed). */
+/* One parameter's length, "name=value" or "name=\"value\"". */
+static size_t parameter_length(const char *text)
+{
+    size_t name = strcspn(text, "=;\"");
+    if (text[name] != '=')
+        return name;
+    const char *value = text + name + 1;
+    if (*value != '"')
+        return name + 1 + strcspn(value, "; \t");
+    const char *end = strchr(value + 1, '"');
+    return end ? (size_t)(end - text) + 1 : strlen(text);
+}
+
+/* True when what follows the media type is parameters, and none of them says another character set than UTF-8 (RFC 9110,
+ * 5.6.6: empty ones are allowed; RFC 8259: JSON defines none, so others mean nothing). */
 static bool parameters_fine(const char *text)
 {
     static const char *const charsets[] = {"charset=utf-8", "charset=\"utf-8\""};
@@ -473,12 +487,13 @@ static bool parameters_fine(const char *text)
         if (*text++ != ';')
             return false;
         text += strspn(text, " \t");
-        for (size_t i = 0; i < COUNT(charsets); i++) {
-            if (strncasecmp(text, charsets[i], strlen(charsets[i])) == 0) {
-                text += strlen(charsets[i]);
-                break;
-            }
-        }
+        size_t length = parameter_length(text);
+        bool utf8 = false;
+        for (size_t i = 0; i < COUNT(charsets); i++)
+            utf8 |= length == strlen(charsets[i]) && strncasecmp(text, charsets[i], length) == 0;
+        if (strncasecmp(text, "charset", 7) == 0 && !utf8)
+            return false;
+        text += length;
     }
 }
 

@@ -37,12 +37,12 @@ static void start_page(struct front *front, struct connection *connection)
 }
 
 const struct route route_table[] = {
-    {METHOD_POST, "/execute", flight_start, false, false, "run a script, answer with its result and stdout"},
-    {METHOD_POST, "/v1/runs", flight_start, true, true, "run a script, answer with the whole run record"},
-    {METHOD_GET, "/v1/jail", jail, true, false, "the layers of the jail: which hold here, and why not"},
-    {METHOD_GET, "/healthz", healthz, false, false, "200 while the process serves"},
-    {METHOD_GET, "/readyz", readyz, false, false, "200 when scripts can be run, else 503"},
-    {METHOD_GET, "/", start_page, false, false, "this text"},
+    {METHOD_POST, false, false, "/execute", flight_start, "run a script, answer with its result and stdout"},
+    {METHOD_POST, true, true, "/v1/runs", flight_start, "run a script, answer with the whole run record"},
+    {METHOD_GET, true, false, "/v1/jail", jail, "the layers of the jail: which hold here, and why not"},
+    {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves"},
+    {METHOD_GET, false, false, "/readyz", readyz, "200 when scripts can be run, else 503"},
+    {METHOD_GET, false, false, "/", start_page, "this text"},
 };
 const size_t route_count = COUNT(route_table);
 

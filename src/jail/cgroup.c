@@ -1,13 +1,13 @@
-/* Cgroups, v1 and v2 behind one interface (cgroup.h). Only the supervisor is here; it trusts the kernel's files and nobody
- * else writes in our directories: a run sees no cgroup file system.
+/* Cgroups, v1 and v2 behind one interface (cgroup.h). Only the supervisor is here; it trusts the kernel's files and
+ * nobody else writes in our directories: a run sees no cgroup file system.
  *
- * Our directory, "safe-script-<pid>", lies below the cgroup that we were started in, so that limits of the host's apply to
- * all of us. We hold a lock (flock) on it; one that nobody holds is a dead server's and is removed.
+ * Our directory, "safe-script-<pid>", lies below the cgroup that we were started in, so that limits of the host's apply
+ * to all of us. We hold a lock (flock) on it; one that nobody holds is a dead server's and is removed.
  *
  * A slot's cgroup is kept and reused: an emptied memory cgroup lives on invisibly while pages of files that it was the
- * first to read stay cached, so a new one for each run would pile them up. Counters that the kernel can reset are reset,
- * event counters are read as differences; a highest number of processes cannot be reset, so the pids cgroup (on v2 the
- * whole) is made anew after a run that had more than one. */
+ * first to read stay cached, so a new one for each run would pile them up. Counters that the kernel can reset are
+ * reset, event counters are read as differences; a highest number of processes cannot be reset, so the pids cgroup (on
+ * v2 the whole) is made anew after a run that had more than one. */
 #include "cgroup.h"
 
 #include "cgroup_files.h"
@@ -85,9 +85,11 @@ static bool is_abandoned(const struct hierarchy *hierarchy, const char *name)
     struct stat status;
     struct timespec now;
     auto_fd int own = openat(hierarchy->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    /* Another server makes its directory and locks it; give it time in between. */
-    return own >= 0 && flock(own, LOCK_EX | LOCK_NB) == 0 && fstat(own, &status) == 0 &&
-           clock_gettime(CLOCK_REALTIME, &now) == 0 && now.tv_sec - status.st_mtim.tv_sec > 2;
+    if (own < 0 || flock(own, LOCK_EX | LOCK_NB) || fstat(own, &status) || clock_gettime(CLOCK_REALTIME, &now))
+        return false;
+    /* Another server makes its directory and then locks it; give it time in between, unless it is dead for sure. */
+    pid_t pid = (pid_t)strtol(name + strlen(PREFIX), NULL, 10);
+    return (pid > 0 && kill(pid, 0) && errno == ESRCH) || now.tv_sec - status.st_mtim.tv_sec > 2;
 }
 
 static void remove_abandoned(const struct hierarchy *hierarchy)
@@ -122,8 +124,8 @@ static const char *controllers_text(uint32_t controllers)
     return controllers & CONTROLLER_BIT(CPU) ? "+memory +pids +cpu" : "+memory +pids";
 }
 
-/* v2: controllers are switched on for children from the top down, and only where no process is (except in the real root):
- * so we move into a leaf first. That is ours to do only if we were alone. */
+/* v2: controllers are switched on for children from the top down, and only where no process is (except in the real
+ * root): so we move into a leaf first. That is ours to do only if we were alone. */
 static int delegate(struct cgroups *cgroups, struct hierarchy *hierarchy, struct fault *fault)
 {
     const char *controllers = controllers_text(hierarchy->controllers);
@@ -163,7 +165,8 @@ struct cgroups *cgroups_open(struct fault *fault)
         free(cgroups);
         return NULL;
     }
-    cgroup_describe(cgroups->hierarchies, cgroups->count, cgroups->v2, cgroups->description, sizeof cgroups->description);
+    cgroup_describe(cgroups->hierarchies, cgroups->count, cgroups->v2, cgroups->description,
+                    sizeof cgroups->description);
     if (prepare(cgroups, fault)) {
         cgroups_close(cgroups);
         return NULL;

@@ -1,6 +1,6 @@
-/* The cgroup layer's work in the supervisor: a small directory of our own below the cgroup that we were started in, and in
- * it one cgroup per slot, made ahead and reused once empty. v1 (memory, pids, cpuacct, and cpu where there is one) and v2
- * behind one interface. No function here is called by the zygote or a run. */
+/* The cgroup layer's work in the supervisor: a small directory of our own below the cgroup that we were started in, and
+ * in it one cgroup per slot, made ahead and reused once empty. v1 (memory, pids, cpuacct, and cpu where there is one)
+ * and v2 behind one interface. No function here is called by the zygote or a run. */
 #ifndef SAFE_SCRIPT_CGROUP_H
 #define SAFE_SCRIPT_CGROUP_H
 
@@ -45,14 +45,14 @@ int cgroup_lower(struct cgroup *cgroup, const struct limits *limits, struct faul
 int cgroup_clone_fd(const struct cgroup *cgroup);
 int cgroup_attach(struct cgroup *cgroup, pid_t pid, struct fault *fault);
 
-/* v1: an eventfd that becomes readable when the cgroup has run out of memory: the kernel kills one process then, where v2
- * kills all (memory.oom.group). The cgroup's own (do not close). v2, or where it cannot be had: -1. */
+/* v1: an eventfd that becomes readable when the cgroup has run out of memory: the kernel kills one process then, where
+ * v2 kills all (memory.oom.group). The cgroup's own (do not close). v2, or where it cannot be had: -1. */
 int cgroup_oom_event(const struct cgroup *cgroup);
 
 int cgroup_usage(struct cgroup *cgroup, struct cgroup_usage *usage, struct fault *fault);
 
-/* Kills every process in it (v2 cgroup.kill; v1 by signal until empty). Returns 0 when it is empty, -1 when something is
- * still there after a bounded number of tries. */
+/* Kills every process in it (v2 cgroup.kill; v1 by signal until empty). Returns 0 when it is empty, -1 when something
+ * is still there after a bounded number of tries. */
 int cgroup_kill(struct cgroup *cgroup, struct fault *fault);
 
 #endif

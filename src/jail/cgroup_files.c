@@ -163,7 +163,8 @@ static bool find_mount(const char *controller, struct mounted *mounted)
         if (!rest || sscanf(rest, " - %31s %*s %511s", type, options) != 2 ||
             sscanf(line, "%*s %*s %*s %4095s %4095s", mounted->root, mounted->point) != 2)
             continue;
-        found = controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller, ',') : strcmp(type, "cgroup2") == 0;
+        found = controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller, ',')
+                           : strcmp(type, "cgroup2") == 0;
     }
     if (lines)
         fclose(lines);

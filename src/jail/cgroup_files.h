@@ -46,9 +46,9 @@ struct cgroup_file {
 
 extern const struct cgroup_file cgroup_files[FILE_COUNT];
 
-#define CGROUP_UNKNOWN UINT64_MAX                 /* no such file, or no such key in it */
-#define CGROUP_RESIDUE (UINT64_C(2) << 20)        /* memory of an earlier run that is worth the reclaim */
-#define CGROUP_RECLAIM (UINT64_C(1) << 40)        /* v2 memory.reclaim: all that can be had */
+#define CGROUP_UNKNOWN UINT64_MAX          /* no such file, or no such key in it */
+#define CGROUP_RESIDUE (UINT64_C(2) << 20) /* memory of an earlier run that is worth the reclaim */
+#define CGROUP_RECLAIM (UINT64_C(1) << 40) /* v2 memory.reclaim: all that can be had */
 
 /* Finds the hierarchies with memory and pids (and cpuacct, cpu), preferring v1's where they are mounted, and opens the
  * caller's own cgroup in each. Returns their number or -1 with *fault. */

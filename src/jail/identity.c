@@ -1,9 +1,10 @@
 /* The identity layer: who the zygote and the runs are to the kernel, and the end of every privilege.
  *
- * Server as root: the zygote has a kernel uid of its own, each run another one of its own (jail_map_ids()), from a range
- * that nobody uses; file permissions are then a wall (WALL_OWN_UID). Ordinary user: all are that user to the kernel, and
- * supplementary groups stay (setgroups(2) is denied in its user namespaces); the rest holds all the same: no
- * capabilities in any set, none to be had by execve, not dumpable (so no ptrace, no core file), a session of its own. */
+ * Server as root: the zygote has a kernel uid of its own, each run another one of its own (jail_map_ids()), from a
+ * range that nobody uses; file permissions are then a wall (WALL_OWN_UID). Ordinary user: all are that user to the
+ * kernel, and supplementary groups stay (setgroups(2) is denied in its user namespaces); the rest holds all the same:
+ * no capabilities in any set, none to be had by execve, not dumpable (so no ptrace, no core file), a session of its
+ * own. */
 #include "layers.h"
 
 #include "scope.h"
@@ -23,8 +24,8 @@
 
 #define LAYER "identity"
 
-/* Ranges for the zygote (first id) and the runs (the rest), the best first: far from people, systemd's dynamic users and
- * the usual subordinate ranges; then below "nobody" where only 65,536 ids are mapped; then one id for all. */
+/* Ranges for the zygote (first id) and the runs (the rest), the best first: far from people, systemd's dynamic users
+ * and the usual subordinate ranges; then below "nobody" where only 65,536 ids are mapped; then one id for all. */
 static const struct {
     uint32_t base, count;
 } ranges[] = {{0x70000000, 8193}, {57344, 8190}, {60000, 1}, {65534, 1}};
@@ -33,6 +34,9 @@ enum {
     SECUREBITS = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
                  SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED
 };
+
+/* KEY_POS_VIEW | KEY_POS_SEARCH of the kernel's linux/key.h. */
+enum { KEYRING_TO_LOOK_AT = 0x09000000 };
 
 static int last_capability = CAP_LAST_CAP;
 
@@ -94,9 +98,10 @@ int identity_template(struct fault *fault)
     find_last_capability();
     if (may_bar() && bar_capabilities(fault))
         return -1;
-    /* The session keyring may be a login's. Runs inherit this empty one and have no keyctl(). Refused in containers, whose
-     * profiles refuse all of keyctl(): then it is none's. */
-    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    /* The session keyring may be a login's. Runs inherit this empty one, which nobody can write. Refused in containers,
+     * whose profiles refuse all of keyctl(): then it is none's. */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0)
+        (void)syscall(SYS_keyctl, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, KEYRING_TO_LOOK_AT);
     return drop_capabilities(fault);
 }
 
@@ -145,7 +150,8 @@ static int check(void *plan, struct fault *fault)
     const struct jail_plan *wanted = plan;
     if (identity_become_zygote(plan, fault) || identity_template(fault))
         return -1;
-    if (syscall(SYS_capget, &header, have) || have[0].effective | have[0].permitted | have[1].effective | have[1].permitted)
+    if (syscall(SYS_capget, &header, have) ||
+        have[0].effective | have[0].permitted | have[1].effective | have[1].permitted)
         return fault_set(fault, LAYER, "capget", 0, "capabilities are left");
     if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
         return fault_set(fault, LAYER, "prctl", 0, "PR_GET_NO_NEW_PRIVS");
@@ -160,8 +166,8 @@ int identity_probe(struct jail_plan *plan, struct layer_report *report)
         plan->zygote_uid = plan->run_uid_count = 0;
         if (in_child(LAYER, check, plan, &report->fault))
             return -1;
-        snprintf(report->how, sizeof report->how, "no capabilities, no_new_privs, not dumpable, own session; uid %u of the server",
-                 geteuid());
+        snprintf(report->how, sizeof report->how,
+                 "no capabilities, no_new_privs, not dumpable, own session; uid %u of the server", geteuid());
         return 0;
     }
     fault_set(&report->fault, LAYER, "setresuid", EPERM, "no ids are mapped here that runs could have");

@@ -1,5 +1,5 @@
-/* The jail: the table of layers and the four places that walk it (jail.h). Knows nothing of how a layer works; a layer's
- * file says what it trusts. Owns no state. */
+/* The jail: the table of layers and the four places that walk it (jail.h). Knows nothing of how a layer works; a
+ * layer's file says what it trusts. Owns no state. */
 #include "layers.h"
 
 #include "scope.h"
@@ -30,7 +30,8 @@ static int seccomp_apply(const struct jail_plan *plan, struct fault *fault)
 }
 
 const struct layer layer_table[LAYER_COUNT] = {
-    [LAYER_CGROUP] = {"cgroup", "memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
+    [LAYER_CGROUP] = {"cgroup",
+                      "memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
                       "rlimits, the supervisor's watchdog, threads only", cgroup_probe, NULL, NULL},
     [LAYER_NAMESPACES] = {"namespaces", "user, pid, mount and ipc namespaces of its own; empty net and uts namespaces",
                           "landlock, seccomp", namespaces_probe, namespaces_arm, namespaces_apply},
@@ -44,8 +45,8 @@ const struct layer layer_table[LAYER_COUNT] = {
                         "root, namespaces", landlock_probe, NULL, landlock_apply},
     [LAYER_SECCOMP] = {"seccomp", "only listed system calls, with checked arguments, of this architecture",
                        "namespaces, landlock, identity", seccomp_probe, seccomp_arm, seccomp_apply},
-    [LAYER_SUPERVISOR] = {"supervisor", "wall clock, output caps, the kill, and the only word on how a run ended", "rlimits",
-                          supervisor_probe, NULL, NULL},
+    [LAYER_SUPERVISOR] = {"supervisor", "wall clock, output caps, the kill, and the only word on how a run ended",
+                          "rlimits", supervisor_probe, NULL, NULL},
 };
 
 #define CGROUP     LAYER_BIT(LAYER_CGROUP)
@@ -114,8 +115,8 @@ int supervisor_probe(struct jail_plan *plan, struct layer_report *report)
         return fault_set(&report->fault, "supervisor", pidfd < 0 ? "pidfd_open" : "timerfd_create", errno, "a child");
     if (timerfd_settime(timer, 0, &soon, NULL) || read(timer, &ticks, sizeof ticks) != sizeof ticks)
         return fault_set(&report->fault, "supervisor", "timerfd", errno, "a tick");
-    if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) ||
-        waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED) || ended.si_status != SIGKILL)
+    if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) || waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED) ||
+        ended.si_status != SIGKILL)
         return fault_set(&report->fault, "supervisor", "pidfd_send_signal", errno, "SIGKILL to a child");
     snprintf(report->how, sizeof report->how, "timers, pidfds and wait status");
     return 0;

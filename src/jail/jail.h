@@ -40,24 +40,25 @@ enum layer_id {
  * permissions are a wall. Set by the identity probe where it is so. */
 #define WALL_OWN_UID (UINT32_C(1) << 31)
 
-/* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs map their own ids
- * (plan->namespaces has CLONE_NEWUSER and !plan->supervisor_maps). The run closes it in jail_apply(). Whoever calls
- * jail_template() has nothing at this number that it still needs. */
+/* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs get a user
+ * namespace: they map their own ids by it (unless plan->supervisor_maps) and forbid nested ones. The run closes it in
+ * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
 enum { JAIL_PROC_FD = 4 };
 
 /* What holds here and how it is to be used. Plain data: it goes to the zygote as WIRE_PLAN. */
 struct jail_plan {
-    uint32_t layers;         /* set of LAYER_BIT, and WALL_OWN_UID */
-    uint32_t namespaces;     /* CLONE_NEW… bits that each run gets anew */
+    uint32_t layers;              /* set of LAYER_BIT, and WALL_OWN_UID */
+    uint32_t namespaces;          /* CLONE_NEW… bits that each run gets anew */
     uint32_t template_namespaces; /* CLONE_NEW… bits that the zygote gets once and runs inherit, empty */
     uint32_t landlock_abi;
-    bool supervisor_maps;    /* the supervisor (CAP_SETUID) maps each run to a kernel uid of its own; else the run maps
-                                itself to the zygote's uid */
-    bool processes;          /* fork is allowed (pid namespace and a counting cgroup hold); else threads only */
-    bool denials;            /* seccomp user notification works: denied calls are counted and explained */
-    uint32_t zygote_uid;     /* kernel uid and gid that the zygote runs as; 0: it keeps the supervisor's (not root) */
+    bool supervisor_maps; /* the supervisor (CAP_SETUID) maps each run to a kernel uid of its own; else the run maps
+                             itself to the zygote's uid */
+    bool nesting_stopped; /* no user namespace can be made in a run's: it could give capabilities back */
+    bool processes;       /* fork is allowed (pid namespace and a counting cgroup hold); else threads only */
+    bool denials;         /* seccomp user notification works: denied calls are counted and explained */
+    uint32_t zygote_uid;  /* kernel uid and gid that the zygote runs as; 0: it keeps the supervisor's (not root) */
     uint32_t run_uid_base, run_uid_count; /* kernel uids for runs, when supervisor_maps */
-    struct limits limits;    /* the server's */
+    struct limits limits;                 /* the server's */
 };
 
 /* What the probe of one layer found, for people. */
@@ -88,8 +89,8 @@ struct attack_class {
 extern const struct attack_class attack_classes[];
 extern const size_t attack_class_count;
 
-/* Probes every layer and fills *plan and reports[LAYER_COUNT]. Needs plan->limits set. Leaves nothing behind. Blocks for
- * some milliseconds. */
+/* Probes every layer and fills *plan and reports[LAYER_COUNT]. Needs plan->limits set. Leaves nothing behind. Blocks
+ * for some milliseconds. */
 void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]);
 
 /* The first class that has fewer than `walls` walls among `layers`, or NULL when all have. */
@@ -104,8 +105,8 @@ struct jail_path {
     bool data; /* noexec: nothing in it is a program or a shared library */
 };
 
-/* Only in a forked child of the supervisor that will exec the zygote: enters the template (namespaces, read-only root made
- * of the policy's paths plus `extra`, working directory /, the zygote's uid, no capabilities, no_new_privs). Where
+/* Only in a forked child of the supervisor that will exec the zygote: enters the template (namespaces, read-only root
+ * made of the policy's paths plus `extra`, working directory /, the zygote's uid, no capabilities, no_new_privs). Where
  * LAYER_ROOT or LAYER_NAMESPACES is not in the plan that part is left out. Returns 0 or -1 with *fault. */
 int jail_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count, struct fault *fault);
 
@@ -115,8 +116,8 @@ int jail_arm(const struct jail_plan *plan, struct fault *fault);
 /* clone3() flags for a run. */
 uint64_t jail_clone_flags(const struct jail_plan *plan);
 
-/* In the supervisor, between clone and WIRE_ENTER: writes uid_map and gid_map of pid so that the run's RUN_UID is kernel
- * uid/gid `uid`. Only where plan->supervisor_maps. */
+/* In the supervisor, between clone and WIRE_ENTER: writes uid_map and gid_map of pid so that the run's RUN_UID is
+ * kernel uid/gid `uid`. Only where plan->supervisor_maps. */
 int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault);
 
 /* In the run, after WIRE_ENTER: applies every layer of the plan, in order. `disk_bytes` sizes the tmpfs. On success the
@@ -133,8 +134,8 @@ int jail_lower(const struct jail_plan *plan, const struct limits *limits, struct
  * jail_is_signal_question(): true for kill() and tgkill() (verb ASK): not a denial. The script is PID 1 of its pid
  * namespace, so the kernel would drop what it sends itself; the supervisor lets the call go on or kills from outside.
  *
- * jail_denial_error(): the errno (positive) to answer any other notified call with: its row's, ENOSYS where it has none.
- * *detail receives the argument that the row names for struct denial, or 0. */
+ * jail_denial_error(): the errno (positive) to answer any other notified call with: its row's, ENOSYS where it has
+ * none. *detail receives the argument that the row names for struct denial, or 0. */
 bool jail_is_signal_question(const struct seccomp_data *data);
 
 /* True for a call that has a constant answer (verb ANSWER): not a denial. */
@@ -144,8 +145,8 @@ int jail_denial_error(const struct seccomp_data *data, uint32_t *detail);
 
 /* Wording of one denial for people: "socket(AF_INET)" and "the network is off in this jail". Both are written into the
  * buffers and always terminated. Pure. */
-void jail_denial_text(const struct denial *denial, const struct jail_plan *plan, char *what, size_t what_size, char *hint,
-                      size_t hint_size);
+void jail_denial_text(const struct denial *denial, const struct jail_plan *plan, char *what, size_t what_size,
+                      char *hint, size_t hint_size);
 
 /* The policy in force, for people, on `safe-script policy`: mounts, readable paths, system calls with their argument
  * checks and reasons, rlimits. Writes to stdout. */

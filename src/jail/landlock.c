@@ -1,10 +1,11 @@
-/* The landlock layer: the kernel's own check of every file, TCP port, signal and abstract socket that a run reaches for,
- * independent of mounts, uids and namespaces. Allowed: to read what the jail's root shows, to change files in the run's
- * own box, to write to /dev. No execute anywhere, no device ioctl, no socket, pipe, node or link to be made. Rights that
- * this kernel does not know are left out (the ABI is probed); the other layers hold there.
+/* The landlock layer: the kernel's own check of every file, TCP port, signal and abstract socket that a run reaches
+ * for, independent of mounts, uids and namespaces. Allowed: to read what the jail's root shows, to change files in the
+ * run's own box, to write to /dev. No execute anywhere, no device ioctl, no socket, pipe, node or link to be made.
+ * Rights that this kernel does not know are left out (the ABI is probed); the other layers hold there.
  *
  * The rule set is made anew in each run: its box is a file system that did not exist before. Where the root layer does
- * not hold, the zygote is closed in as well, to the paths that its root would have shown: rule sets only ever add up. */
+ * not hold, the zygote is closed in as well, to the paths that its root would have shown: rule sets only ever add up.
+ */
 #include "layers.h"
 
 #include "scope.h"
@@ -57,12 +58,9 @@ struct path_beneath {
 
 /* What each ABI added. */
 static const struct ruleset by_abi[ABI_MOST + 1] = {
-    [1] = {.handled_fs = FS_ALL_1},
-    [2] = {.handled_fs = FS_REFER},
-    [3] = {.handled_fs = FS_TRUNCATE},
-    [4] = {.handled_net = NET_BIND_TCP | NET_CONNECT_TCP},
-    [5] = {.handled_fs = FS_IOCTL_DEV},
-    [6] = {.scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL},
+    [1] = {.handled_fs = FS_ALL_1},     [2] = {.handled_fs = FS_REFER},
+    [3] = {.handled_fs = FS_TRUNCATE},  [4] = {.handled_net = NET_BIND_TCP | NET_CONNECT_TCP},
+    [5] = {.handled_fs = FS_IOCTL_DEV}, [6] = {.scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL},
 };
 
 static const struct {
@@ -152,7 +150,8 @@ int landlock_template(const struct jail_plan *plan, const struct jail_path *extr
     return restrict_self(ruleset, plan->landlock_abi, fault);
 }
 
-/* A rule set without a rule, closed around this child: nothing may work any more. The run's own sequence is the same. */
+/* A rule set without a rule, closed around this child: nothing may work any more. The run's own sequence is the same.
+ */
 static int check(void *plan, struct fault *fault)
 {
     uint32_t abi = ((const struct jail_plan *)plan)->landlock_abi;

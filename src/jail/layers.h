@@ -61,4 +61,9 @@ void unshare_memory(void *memory, size_t size);
  * is called in the run. Returns what failed first. To be called inside in_child(). */
 int rehearse(const struct jail_plan *plan, bool with_root, int (*check)(struct fault *fault), struct fault *fault);
 
+/* Where the server itself was started in a chroot: goes up to the mount namespace's own root. The kernel pivots no
+ * other, and refuses user namespaces to the chrooted. A chroot is no wall to one who may call chroot(2); the caller has
+ * a mount namespace of its own and is about to lose both roots. */
+int leave_chroot(struct fault *fault);
+
 #endif

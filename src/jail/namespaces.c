@@ -1,20 +1,25 @@
 /* The namespaces layer: which namespaces the zygote gets once and each run anew, and who writes a run's id maps.
  *
- * Once, in the template: mount, net, uts, ipc; empty, and nothing can be made in the last three through the system calls
- * that a run has. Each run: user, pid, mount, ipc. A run is created by an unprivileged zygote, so it needs a user
- * namespace of its own to be allowed the others; what it gains in there (all capabilities over its own namespaces, until
- * identity_apply() drops them) it can use on nothing but its own mounts.
+ * Once, in the template: mount, net, uts, ipc; empty, and nothing can be made in the last three through the system
+ * calls that a run has. Each run: user, pid, mount, ipc. A run is created by an unprivileged zygote, so it needs a user
+ * namespace of its own to be allowed the others; what it gains in there (all capabilities over its own namespaces,
+ * until identity_apply() drops them) it can use on nothing but its own mounts.
  *
  * The maps (user_namespaces(7): the writer must be in the run's user namespace or that one's parent, the map_write() of
  * the kernel looks at who *opened* the file):
- *   - server as root: the zygote is in the supervisor's own user namespace, which so is the run's parent. The supervisor
- *     has CAP_SETUID there and gives each run a kernel uid of its own.
+ *   - server as root: the zygote is in the supervisor's own user namespace, which so is the run's parent. The
+ *     supervisor has CAP_SETUID there and gives each run a kernel uid of its own.
  *   - ordinary user: the zygote sits in a user namespace U1 (it could not have built the root otherwise), the run in a
  *     child U2 of it. The supervisor is in neither, so it may not write. The run may: one line that maps the uid of the
  *     namespace's creator, with setgroups denied. It needs a procfs for that and the template has none; so the template
- *     leaves the zygote one descriptor, O_PATH, of the host's /proc (JAIL_PROC_FD). Only "self" is ever looked up through
- *     it, and the run closes it right after, before identity, landlock and seccomp, and long before a script. Leaving
- *     out CLONE_NEWUSER instead would mean a zygote with CAP_SYS_ADMIN, and runs that share its user namespace. */
+ *     leaves the zygote one descriptor, O_PATH, of the host's /proc (JAIL_PROC_FD). Only "self" and "sys/user" are ever
+ *     looked up through it, and the run closes it right after, before identity, landlock and seccomp, and long before a
+ *     script. Leaving out CLONE_NEWUSER instead would mean a zygote with CAP_SYS_ADMIN, and runs that share its user
+ *     namespace.
+ *
+ * A user namespace inside a run's would give all capabilities again, and with them the kernel's widest surface, if the
+ * system-call filter ever let one be made. So a run sets its own namespace's limit on nested ones to none (sysctl
+ * user.max_user_namespaces is per namespace, namespaces(7)), where /proc/sys can be written. */
 #include "layers.h"
 
 #include "scope.h"
@@ -26,6 +31,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define LAYER "namespaces"
@@ -36,11 +42,6 @@ enum { RUN_FULL = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC };
  * 65534 until it has. */
 static uid_t zygote_uid;
 static gid_t zygote_gid;
-
-static bool maps_itself(const struct jail_plan *plan)
-{
-    return (plan->namespaces & CLONE_NEWUSER) && !plan->supervisor_maps;
-}
 
 static int write_at(int directory, const char *path, const char *text, struct fault *fault)
 {
@@ -83,6 +84,35 @@ uint64_t jail_clone_flags(const struct jail_plan *plan)
     return plan->layers & LAYER_BIT(LAYER_NAMESPACES) ? plan->namespaces : 0;
 }
 
+int leave_chroot(struct fault *fault)
+{
+    struct stat here, above;
+    auto_fd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 || chroot("/usr") || fchdir(root)) /* the working directory is outside the root now: ".." goes on */
+        return fault_set(fault, LAYER, "chroot", errno, "/usr");
+    do {
+        if (stat(".", &here) || chdir("..") || stat(".", &above))
+            return fault_set(fault, LAYER, "chdir", errno, "..");
+    } while (here.st_dev != above.st_dev || here.st_ino != above.st_ino);
+    return chroot(".") ? fault_set(fault, LAYER, "chroot", errno, ".") : 0;
+}
+
+/* No mount of ours goes to the host, and none of the host's comes to us. In a chroot / is no mount, so the real root is
+ * visited for it. */
+static int make_private(struct fault *fault)
+{
+    auto_fd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        return 0;
+    if (errno != EINVAL || root < 0)
+        return fault_set(fault, LAYER, "mount", errno, "/ as private");
+    if (leave_chroot(fault))
+        return -1;
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || fchdir(root) || chroot("."))
+        return fault_set(fault, LAYER, "mount", errno, "/ as private, from a chroot");
+    return 0;
+}
+
 int namespaces_template(const struct jail_plan *plan, struct fault *fault)
 {
     uint32_t flags = plan->template_namespaces;
@@ -95,11 +125,11 @@ int namespaces_template(const struct jail_plan *plan, struct fault *fault)
         return fault_set(fault, LAYER, "unshare", errno, "template namespaces 0x%x", flags);
     if ((flags & CLONE_NEWUSER) && map_self(proc, uid, gid, fault))
         return -1;
-    if ((flags & CLONE_NEWNS) && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-        return fault_set(fault, LAYER, "mount", errno, "/ as private");
+    if ((flags & CLONE_NEWNS) && make_private(fault))
+        return -1;
     if ((flags & CLONE_NEWUTS) && (sethostname("jail", 4) || setdomainname("jail", 4)))
         return fault_set(fault, LAYER, "sethostname", errno, "jail");
-    if (!maps_itself(plan))
+    if (!(plan->namespaces & CLONE_NEWUSER))
         return 0;
     if (proc == JAIL_PROC_FD) {
         take_fd(&proc);
@@ -113,7 +143,7 @@ int namespaces_arm(const struct jail_plan *plan, struct fault *fault)
 {
     zygote_uid = geteuid();
     zygote_gid = getegid();
-    if (maps_itself(plan) && fcntl(JAIL_PROC_FD, F_SETFD, FD_CLOEXEC))
+    if ((plan->namespaces & CLONE_NEWUSER) && fcntl(JAIL_PROC_FD, F_SETFD, FD_CLOEXEC))
         return fault_set(fault, LAYER, "fcntl", errno, "descriptor of /proc");
     return 0;
 }
@@ -122,11 +152,11 @@ int namespaces_apply(const struct jail_plan *plan, struct fault *fault)
 {
     if (!(plan->namespaces & CLONE_NEWUSER))
         return 0;
-    if (maps_itself(plan)) {
-        if (map_self(JAIL_PROC_FD, zygote_uid, zygote_gid, fault))
-            return -1;
-        close(JAIL_PROC_FD);
-    }
+    if (!plan->supervisor_maps && map_self(JAIL_PROC_FD, zygote_uid, zygote_gid, fault))
+        return -1;
+    if (plan->nesting_stopped && write_at(JAIL_PROC_FD, "sys/user/max_user_namespaces", "0", fault))
+        return -1;
+    close(JAIL_PROC_FD);
     /* Now, because files can only be made by ids that exist in the file system's user namespace (EOVERFLOW). It keeps
      * the capabilities: the kernel takes them from a change away from uid 0 only. Raw calls: glibc's would signal
      * threads that it remembers from the zygote. */
@@ -144,11 +174,24 @@ static int check_run(struct fault *fault)
     return 0;
 }
 
+static int check_nesting(struct fault *fault)
+{
+    if (unshare(CLONE_NEWUSER) == 0 || errno != ENOSPC)
+        return fault_set(fault, LAYER, "unshare", 0, "a nested user namespace");
+    return 0;
+}
+
 static int rehearse_plan(void *plan, struct fault *fault)
 {
     struct fault with_root;
     /* In a chroot they can be had only once the root layer has left it. */
     return rehearse(plan, false, check_run, fault) && rehearse(plan, true, check_run, &with_root) ? -1 : 0;
+}
+
+static int rehearse_nesting(void *plan, struct fault *fault)
+{
+    struct fault with_root;
+    return rehearse(plan, false, check_nesting, fault) && rehearse(plan, true, check_nesting, &with_root) ? -1 : 0;
 }
 
 /* The ways to have them, the strongest first. */
@@ -178,9 +221,12 @@ int namespaces_probe(struct jail_plan *plan, struct layer_report *report)
         attempt.supervisor_maps = ways[i].supervisor_maps;
         if (in_child(LAYER, rehearse_plan, &attempt, &fault) == 0) {
             *plan = attempt;
-            snprintf(report->how, sizeof report->how, "user pid mount%s new; net uts%s inherited empty; %s",
-                     ways[i].run & CLONE_NEWIPC ? " ipc" : "", ways[i].template & CLONE_NEWIPC ? " ipc" : "",
-                     ways[i].supervisor_maps ? "mapped by the supervisor" : "mapped by the run");
+            attempt.nesting_stopped = true;
+            plan->nesting_stopped = in_child(LAYER, rehearse_nesting, &attempt, &fault) == 0;
+            snprintf(report->how, sizeof report->how,
+                     "user pid mount%s new, net uts inherited empty; mapped by the %s%s",
+                     ways[i].run & CLONE_NEWIPC ? " ipc" : "", ways[i].supervisor_maps ? "supervisor" : "run",
+                     plan->nesting_stopped ? "; no nested ones" : "; nested ones need seccomp");
             return 0;
         }
         if (tried++ == 0)

@@ -1,6 +1,7 @@
 /* The policy: what a script can see, call and use up. Only data; a reader sees the whole jail here.
  *
- * Rules for changing it: at most 60 different system calls are allowed; an argument that selects what a
+ * Rules for changing it: at most 60 different system calls are allowed (ASK is one more kind of refusal, but where the
+ * supervisor cannot be asked it allows); an argument that selects what a
  * call does is checked; a call that touches more than the run's own processes, memory and box is denied. 32-bit
  * arguments are compared as 32 bits: the kernel ignores the upper half and so must the check (CVE-2019-7303). */
 #include "policy.h"
@@ -23,7 +24,7 @@
 
 /* ---- what is shown ---- */
 
-/* Not here on purpose: /etc as a whole, /proc, /sys, /usr/bin, /var, /home. The interpreter's own paths come besides. */
+/* Not here on purpose: /etc as a whole, /proc, /sys, /usr/bin, /var, /home. The interpreter's own paths come on top. */
 const struct jail_path policy_paths[] = {
     {.host = "/usr/lib"}, /* shared libraries, the standard library, Debian's packages */
     {.host = "/usr/local/lib", .optional = true},
@@ -67,40 +68,54 @@ const size_t policy_link_count = COUNT(policy_links);
 
 #define LOW UINT64_C(0xffffffff)
 /* Checks of one argument: equal as 32 bits; no other bits than these; none of these bits; equal as 64 bits. */
-#define IS(which, wanted) {.index = (which), .compare = ARG_MASKED, .mask = LOW, .value = (uint32_t)(wanted)}
-#define ONLY(which, bits) {.index = (which), .compare = ARG_MASKED, .mask = LOW & ~(uint64_t)(bits), .value = 0}
-#define WITHOUT(which, bits) {.index = (which), .compare = ARG_MASKED, .mask = (uint32_t)(bits), .value = 0}
+#define IS(which, wanted)                                                                                              \
+    {                                                                                                                  \
+        .index = (which), .compare = ARG_MASKED, .mask = LOW, .value = (uint32_t)(wanted)                              \
+    }
+#define ONLY(which, bits)                                                                                              \
+    {                                                                                                                  \
+        .index = (which), .compare = ARG_MASKED, .mask = LOW & ~(uint64_t)(bits), .value = 0                           \
+    }
+#define WITHOUT(which, bits)                                                                                           \
+    {                                                                                                                  \
+        .index = (which), .compare = ARG_MASKED, .mask = (uint32_t)(bits), .value = 0                                  \
+    }
 #define BESIDES(which, bits, wanted)                                                                                   \
-    {.index = (which), .compare = ARG_MASKED, .mask = LOW & ~(uint64_t)(bits), .value = (wanted)}
-#define WHOLE(which, wanted) {.index = (which), .compare = ARG_EQUAL, .value = (wanted)}
+    {                                                                                                                  \
+        .index = (which), .compare = ARG_MASKED, .mask = LOW & ~(uint64_t)(bits), .value = (wanted)                    \
+    }
+#define WHOLE(which, wanted)                                                                                           \
+    {                                                                                                                  \
+        .index = (which), .compare = ARG_EQUAL, .value = (wanted)                                                      \
+    }
 
-#define CHECKS(...) .check = {__VA_ARGS__}
-#define CALL(name) .detail = -1, .number = SCMP_SYS(name)
+#define CHECKS(...)         .check = {__VA_ARGS__}
+#define CALL(name)          .detail = -1, .number = SCMP_SYS(name)
 #define DETAIL(name, which) .detail = (which), .number = SCMP_SYS(name)
 
 #define THREAD_FLAGS                                                                                                   \
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |                 \
      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
-#define FORK_FLAGS (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
+#define FORK_FLAGS  (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
 #define SET_ID_BITS (S_ISUID | S_ISGID)
 /* Out-of-band bytes on Unix sockets (CVE-2025-38236) and pinned pages: nobody's need. */
 #define RISKY_MESSAGES (MSG_OOB | MSG_ZEROCOPY | MSG_ERRQUEUE)
 /* Huge pages are counted by no memory limit; the others pin or grow memory by themselves. */
 #define RISKY_MAPPINGS (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN)
-#define FUTEX_OPTIONS (FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
+#define FUTEX_OPTIONS  (FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
 
-#define NETWORK "the network is off in this jail"
-#define PROGRAMS "programs cannot be started in this jail"
+#define NETWORK   "the network is off in this jail"
+#define PROGRAMS  "programs cannot be started in this jail"
 #define PROCESSES "this jail allows threads but not processes"
-#define OTHERS "other processes cannot be reached from this jail"
-#define MOUNTS "the file system's layout is fixed in this jail"
-#define SPACES "namespaces are fixed in this jail"
+#define OTHERS    "other processes cannot be reached from this jail"
+#define MOUNTS    "the file system's layout is fixed in this jail"
+#define SPACES    "namespaces are fixed in this jail"
 #define PRIVILEGE "a script has no privileges in this jail"
-#define KERNEL "this kernel interface is closed in this jail"
-#define IPC "System V and POSIX message queues are off; use threads, pipes or multiprocessing"
-#define LINKS "symbolic links and special files cannot be made in this jail"
-#define OWNERS "all files belong to the script and cannot be given away"
-#define CLOCK "the clock cannot be set"
+#define KERNEL    "this kernel interface is closed in this jail"
+#define IPC       "System V and POSIX message queues are off; use threads, pipes or multiprocessing"
+#define LINKS     "symbolic links and special files cannot be made in this jail"
+#define OWNERS    "all files belong to the script and cannot be given away"
+#define CLOCK     "the clock cannot be set"
 
 const struct call_row policy_calls[] = {
     /* -- files: names are confined by the root, the mounts and landlock, not here -- */
@@ -161,10 +176,7 @@ const struct call_row policy_calls[] = {
     {CALL(munmap), ALLOW, .reason = "malloc"},
     {CALL(mremap), ALLOW, CHECKS(ONLY(3, MREMAP_MAYMOVE | MREMAP_FIXED)), .reason = "realloc"},
     {CALL(brk), ALLOW, .reason = "malloc; its failure would not be noticed"},
-    {CALL(madvise), ALLOW, CHECKS(IS(2, MADV_DONTNEED)), .reason = "malloc and ended threads give pages back"},
-    {CALL(madvise), QUIET, EINVAL, CHECKS(IS(2, MADV_FREE)), .reason = "allocators fall back"},
-    {CALL(madvise), QUIET, EINVAL, CHECKS(IS(2, MADV_HUGEPAGE)), .reason = "numpy does without"},
-    {DETAIL(madvise, 2), DENY, EINVAL, .reason = "only MADV_DONTNEED can be advised"},
+    {CALL(madvise), QUIET, EINVAL, .reason = "malloc keeps the pages for itself"},
 
     /* -- threads and processes -- */
     {CALL(clone), ALLOW, CHECKS(WHOLE(0, THREAD_FLAGS)), .reason = "threads"},
@@ -224,8 +236,10 @@ const struct call_row policy_calls[] = {
     {DETAIL(socketpair, 0), DENY, .reason = "only stream pairs of AF_UNIX can be made"},
     {CALL(sendto), ALLOW, CHECKS(WITHOUT(3, RISKY_MESSAGES), WHOLE(4, 0)), .reason = "socket.send on a pair"},
     {CALL(recvfrom), ALLOW, CHECKS(WITHOUT(3, RISKY_MESSAGES)), .reason = "socket.recv on a pair"},
-    {CALL(sendmsg), ALLOW, CHECKS(WITHOUT(2, RISKY_MESSAGES)), .reason = "our own control; descriptors in multiprocessing"},
-    {CALL(recvmsg), ALLOW, CHECKS(WITHOUT(2, RISKY_MESSAGES)), .reason = "our own control; descriptors in multiprocessing"},
+    {CALL(sendmsg), ALLOW, CHECKS(WITHOUT(2, RISKY_MESSAGES)),
+     .reason = "our own control; descriptors in multiprocessing"},
+    {CALL(recvmsg), ALLOW, CHECKS(WITHOUT(2, RISKY_MESSAGES)),
+     .reason = "our own control; descriptors in multiprocessing"},
 
     /* -- honest programs ask and do without -- */
     {CALL(fsync), QUIET, 0, .reason = "a tmpfs has nothing to sync"},

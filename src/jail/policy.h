@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 /* Inside the jail. */
-#define RUN_UID 1000            /* uid and gid that the script sees */
-#define RUN_BOX "/box"          /* where each run's own tmpfs is mounted: the only place it can write */
+#define RUN_UID  1000           /* uid and gid that the script sees */
+#define RUN_BOX  "/box"         /* where each run's own tmpfs is mounted: the only place it can write */
 #define RUN_WORK "/box/work"    /* working directory and $HOME (bootstrap.py says so, too); /work is a link to it */
-#define RUN_TMP "/box/tmp"      /* /tmp is a link to it */
-#define RUN_SHM "/box/shm"      /* /dev/shm is a link to it */
+#define RUN_TMP  "/box/tmp"     /* /tmp is a link to it */
+#define RUN_SHM  "/box/shm"     /* /dev/shm is a link to it */
 #define JAIL_LIB "/safe-script" /* our extension and bootstrap, read-only */
 
 extern const struct jail_path policy_paths[];
@@ -26,13 +26,13 @@ extern const struct jail_link policy_links[];
 extern const size_t policy_link_count;
 
 enum verb {
-    ALLOW, /* with the row's argument checks, if any; what fails them is denied */
-    QUIET, /* refused with the row's errno and not counted: honest libraries ask and fall back (errno 0: returns 0) */
-    DENY,  /* refused with the row's errno, counted and explained */
-    ASK,   /* the supervisor decides, where user notification works and the pid namespace is new; else ALLOW */
+    ALLOW,  /* with the row's argument checks, if any; what fails them is denied */
+    QUIET,  /* refused with the row's errno and not counted: honest libraries ask and fall back (errno 0: returns 0) */
+    DENY,   /* refused with the row's errno, counted and explained */
+    ASK,    /* the supervisor decides, where user notification works and the pid namespace is new; else ALLOW */
     ANSWER, /* the supervisor gives the row's `error` as the call's value: the kernel is not asked. Without user
                notification: EPERM */
-    KILL,  /* no honest program makes this call */
+    KILL,   /* no honest program makes this call */
 };
 
 enum compare { ARG_ANY, ARG_EQUAL, ARG_MASKED /* (arg & mask) == value */ };
@@ -43,10 +43,10 @@ struct argument_check {
     uint64_t mask, value; /* 32-bit kernel arguments are compared under mask 0xffffffff */
 };
 
-/* One system call. Several ALLOW rows for the same call are alternatives; QUIET rows with checks stand beside them. What
- * no row with checks matches gets what the call's DENY row says, and EPERM where it has none; without user notification
- * it is ENOSYS for all calls with checks, because libseccomp has no "else". A call has either one row without checks or
- * rows that all have some (and then perhaps a DENY row without). */
+/* One system call. Several ALLOW rows for the same call are alternatives; QUIET rows with checks stand beside them.
+ * What no row with checks matches gets what the call's DENY row says, and EPERM where it has none; without user
+ * notification it is ENOSYS for all calls with checks, because libseccomp has no "else". A call has either one row
+ * without checks or rows that all have some (and then perhaps a DENY row without). */
 struct call_row {
     int number;
     enum verb verb;
@@ -64,8 +64,8 @@ extern const size_t policy_call_count;
 struct rlimit_row {
     int resource;
     const char *name;
-    int limit;       /* enum limit, or -1: fixed */
-    uint64_t value;  /* the fixed value */
+    int limit;      /* enum limit, or -1: fixed */
+    uint64_t value; /* the fixed value */
     const char *reason;
 };
 

@@ -30,7 +30,8 @@ void unshare_memory(void *memory, size_t size)
         munmap(memory, size);
 }
 
-/* A server blocks signals to read them by signalfd, and blocked signals are inherited: the alarm must end this child. */
+/* A server blocks signals to read them by signalfd, and blocked signals are inherited: the alarm must end this child.
+ */
 static void mortal(void)
 {
     sigset_t none;

@@ -1,10 +1,10 @@
-/* The rlimits layer: what the kernel itself refuses or kills for, whoever else sleeps. Values come from policy_rlimits and
- * the limits table; both soft and hard, and only ever lowered.
+/* The rlimits layer: what the kernel itself refuses or kills for, whoever else sleeps. Values come from policy_rlimits
+ * and the limits table; both soft and hard, and only ever lowered.
  *
- * RLIMIT_AS counts what a run inherits: the whole warm interpreter with its libraries, some hundred megabytes to gigabytes
- * of address space, most of it never touched. So the zygote measures itself first, and a run's limit is that plus its
- * memory limit; where a cgroup counts real memory this is only a backstop and gets AS_SLACK more (thread stacks and
- * malloc arenas reserve far more than they use). */
+ * RLIMIT_AS counts what a run inherits: the whole warm interpreter with its libraries, some hundred megabytes to
+ * gigabytes of address space, most of it never touched. So the zygote measures itself first, and a run's limit is that
+ * plus its memory limit; where a cgroup counts real memory this is only a backstop and gets AS_SLACK more (thread
+ * stacks and malloc arenas reserve far more than they use). */
 #include "layers.h"
 
 #include "scope.h"
@@ -25,9 +25,9 @@
 
 enum { ROWS_MOST = 24, SHARED_UID_PROCESSES = 1024 };
 
-static uint64_t base_bytes;      /* address space of the zygote */
+static uint64_t base_bytes;       /* address space of the zygote */
 static rlim_t ceiling[ROWS_MOST]; /* hard limits that we were started with */
-static bool counts_apart;        /* RLIMIT_NPROC counts this run's processes only */
+static bool counts_apart;         /* RLIMIT_NPROC counts this run's processes only */
 
 /* Address space in use, without /proc: a page more fits exactly where the soft limit allows it. */
 static int measure_base(struct fault *fault)

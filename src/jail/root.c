@@ -3,10 +3,10 @@
  * Trusts the policy and the interpreter's paths (the operator's), and walks the host's tree as root before any of it is
  * left. Owns nothing afterwards: the tree lives as long as the zygote and its runs.
  *
- * The template: every path is first cloned as a detached mount (open_tree(2)), while the host's tree and the privilege to
- * walk it are there; then a tmpfs gets the mount points and the host's symbolic links (/lib -> usr/lib), the clones are
- * moved in, read-only, nosuid, nodev, and the tmpfs becomes the root. No /proc, no /sys, no device but five that hold
- * no state. A run's user namespace is not the mounts' owner, so it could not undo the flags even with capabilities
+ * The template: every path is first cloned as a detached mount (open_tree(2)), while the host's tree and the privilege
+ * to walk it are there; then a tmpfs gets the mount points and the host's symbolic links (/lib -> usr/lib), the clones
+ * are moved in, read-only, nosuid, nodev, and the tmpfs becomes the root. No /proc, no /sys, no device but five that
+ * hold no state. A run's user namespace is not the mounts' owner, so it could not undo the flags even with capabilities
  * (mount_namespaces(7), locked flags).
  *
  * What all runs share is the page cache of the host's files, read-only; so nothing that writes it without write access
@@ -247,22 +247,6 @@ static int place(int root, const struct tree *tree, struct fault *fault)
     return make_parents(root, RUN_BOX, true, fault);
 }
 
-/* Where the server itself was started in a chroot: up to the mount namespace's own root. The kernel pivots no other, and
- * refuses user namespaces to the chrooted; a chroot is no wall to one who may call chroot(2), and this process has its own
- * mount namespace and is about to lose both roots. The paths to show have been taken before, inside the chroot. */
-static int leave_chroot(struct fault *fault)
-{
-    struct stat here, above;
-    auto_fd int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (old < 0 || chroot("/usr") || fchdir(old)) /* the working directory is now outside the root: ".." knows no end */
-        return fault_set(fault, LAYER, "chroot", errno, "/usr");
-    do {
-        if (stat(".", &here) || chdir("..") || stat(".", &above))
-            return fault_set(fault, LAYER, "chdir", errno, "..");
-    } while (here.st_dev != above.st_dev || here.st_ino != above.st_ino);
-    return chroot(".") ? fault_set(fault, LAYER, "chroot", errno, ".") : 0;
-}
-
 /* A new tmpfs over the old root; the caller still stands in the old one. */
 static int new_root(struct fault *fault)
 {
@@ -274,8 +258,7 @@ static int new_root(struct fault *fault)
         fsconfig(context, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
         fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
         return fault_set(fault, LAYER, "fsconfig", errno, "tmpfs");
-    auto_fd int root =
-        fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    auto_fd int root = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (root < 0)
         return fault_set(fault, LAYER, "fsmount", errno, "tmpfs");
     if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH))
@@ -306,6 +289,7 @@ static int build(struct tree *tree, const struct jail_path *extra, size_t extra_
     if (copy_mounts(tree, fault))
         return -1;
     umask(022);
+    /* The paths to show have been taken: before, inside a chroot that the server may have been started in. */
     if (leave_chroot(fault))
         return -1;
     auto_fd int root = new_root(fault);
@@ -353,7 +337,8 @@ static int refused(const char *path, int flags, int error, struct fault *fault)
 static int check_run(struct fault *fault)
 {
     if (refused("/etc/passwd", O_RDONLY, ENOENT, fault) || refused("/proc/self", O_RDONLY, ENOENT, fault) ||
-        refused("/probe", O_WRONLY | O_CREAT, EROFS, fault) || refused("/usr/lib/probe", O_WRONLY | O_CREAT, EROFS, fault))
+        refused("/probe", O_WRONLY | O_CREAT, EROFS, fault) ||
+        refused("/usr/lib/probe", O_WRONLY | O_CREAT, EROFS, fault))
         return -1;
     auto_fd int fd = open(RUN_WORK "/probe", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, "x", 1) != 1)

@@ -1,9 +1,9 @@
-/* The seccomp layer: the table policy_calls, compiled once in the zygote by libseccomp and loaded in each run as the last
- * step. Also the pure functions over the same table by which the supervisor answers what the filter passes to it.
+/* The seccomp layer: the table policy_calls, compiled once in the zygote by libseccomp and loaded in each run as the
+ * last step. Also the pure functions over the same table by which the supervisor answers what the filter passes to it.
  *
- * Where user notification works (plan->denials), everything that no row allows or refuses quietly goes to the supervisor,
- * which counts it and answers with the row's errno; else the filter answers itself. A call of another architecture
- * (int 0x80, x32) kills: its number would mean something else. */
+ * Where user notification works (plan->denials), everything that no row allows or refuses quietly goes to the
+ * supervisor, which counts it and answers with the row's errno; else the filter answers itself. A call of another
+ * architecture (int 0x80, x32) kills: its number would mean something else. */
 #include "layers.h"
 
 #include "scope.h"
@@ -144,17 +144,26 @@ static bool action_of(const struct jail_plan *plan, const struct call_row *row, 
     return false;
 }
 
+static uint32_t default_action(const struct jail_plan *plan)
+{
+    return plan->denials ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(ENOSYS);
+}
+
 static int add_rows(scmp_filter_ctx filter, const struct jail_plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_call_count; i++) {
         const struct call_row *row = &policy_calls[i];
         struct scmp_arg_cmp arguments[2];
         uint32_t action = 0;
-        /* Negative: this architecture does not have the call (__PNR_…). */
-        if (row->number < 0 || !action_of(plan, row, &action))
+        /* Negative: this architecture does not have the call (__PNR_…). libseccomp refuses rules that change nothing.
+         */
+        if (row->number < 0 || !action_of(plan, row, &action) || action == default_action(plan))
             continue;
         int result = seccomp_rule_add_exact_array(filter, action, row->number, (unsigned)arguments_of(row, arguments),
                                                   arguments);
+        /* A DENY row that gives its reason to what an earlier row may allow. */
+        if (result == -EEXIST && row->verb == DENY)
+            continue;
         if (result)
             return fault_set(fault, LAYER, "rule", -result, "row %zu, call %d", i, row->number);
     }
@@ -179,7 +188,7 @@ static int export_program(scmp_filter_ctx filter, struct fault *fault)
 
 int seccomp_arm(const struct jail_plan *plan, struct fault *fault)
 {
-    scmp_filter_ctx filter = seccomp_init(plan->denials ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(ENOSYS));
+    scmp_filter_ctx filter = seccomp_init(default_action(plan));
     if (!filter)
         return fault_set(fault, LAYER, "init", EINVAL, "filter");
     int result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);

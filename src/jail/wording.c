@@ -1,5 +1,5 @@
-/* The policy in words: one denial for the run record, and the whole of it for `safe-script policy`. Reads the tables and
- * numbers that the kernel reported; no text of a script's comes near. */
+/* The policy in words: one denial for the run record, and the whole of it for `safe-script policy`. Reads the tables
+ * and numbers that the kernel reported; no text of a script's comes near. */
 #include "layers.h"
 
 #include "scope.h"
@@ -79,8 +79,8 @@ static bool is_listed(int number)
     return false;
 }
 
-void jail_denial_text(const struct denial *denial, const struct jail_plan *plan, char *what, size_t what_size, char *hint,
-                      size_t hint_size)
+void jail_denial_text(const struct denial *denial, const struct jail_plan *plan, char *what, size_t what_size,
+                      char *hint, size_t hint_size)
 {
     char call[64];
     const struct call_row *row = denied_row(denial);
@@ -94,7 +94,7 @@ void jail_denial_text(const struct denial *denial, const struct jail_plan *plan,
     else
         snprintf(what, what_size, "%s", call);
     snprintf(hint, hint_size, "%s",
-             row                        ? row->reason
+             row                         ? row->reason
              : is_listed(denial->number) ? "not with these arguments in this jail"
                                          : "not among the system calls that a script may make");
 }
@@ -161,6 +161,7 @@ void jail_print_policy(const struct jail_plan *plan)
     print_calls(plan, ASK, "System calls: the supervisor decides");
     print_calls(plan, ANSWER, "System calls: the supervisor answers, the kernel is not asked");
     print_calls(plan, QUIET, "System calls: refused quietly, libraries fall back");
-    print_calls(plan, DENY, "System calls: denied, counted and explained (as is every one that is not listed, with ENOSYS)");
+    print_calls(plan, DENY,
+                "System calls: denied, counted and explained (as is every one that is not listed, with ENOSYS)");
     print_calls(plan, KILL, "System calls: end the script");
 }

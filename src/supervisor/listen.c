@@ -2,8 +2,11 @@
 
 #include "scope.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,8 +25,6 @@ static int listen_unix(const char *address, struct fault *fault)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     const char *path = address + sizeof unix_prefix - 1;
-    if (!*path || strlen(path) >= sizeof name.sun_path)
-        return refuse(fault, "bind", ENAMETOOLONG, address);
     memcpy(name.sun_path, path, strlen(path) + 1);
     auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -59,18 +60,33 @@ static char *split_port(char *text)
     return colon + 1;
 }
 
+int listen_check(const char *address, struct fault *fault)
+{
+    char host[256], *end;
+    if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0) {
+        size_t length = strlen(address + sizeof unix_prefix - 1);
+        if (length && length < sizeof((struct sockaddr_un *)NULL)->sun_path)
+            return 0;
+        return fault_set(fault, "listen", "parse", 0, "%s: a path of 1 to 107 bytes follows unix:", address);
+    }
+    snprintf(host, sizeof host, "%s", address);
+    const char *port = split_port(host);
+    unsigned long number = port && isdigit((unsigned char)*port) ? strtoul(port, &end, 10) : ULONG_MAX;
+    if (!*host || number > 65535 || *end)
+        return fault_set(fault, "listen", "parse", 0, "%s is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", address);
+    return 0;
+}
+
 int listen_open(const char *address, struct fault *fault)
 {
+    if (listen_check(address, fault))
+        return -1;
     char host[256];
     struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0)
         return listen_unix(address, fault);
-    if (strlen(address) >= sizeof host)
-        return refuse(fault, "parse", ENAMETOOLONG, "the address is too long");
-    memcpy(host, address, strlen(address) + 1);
+    snprintf(host, sizeof host, "%s", address);
     const char *port = split_port(host);
-    if (!port || !*port || !*host)
-        return fault_set(fault, "listen", "parse", 0, "%s is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", address);
     int problem = getaddrinfo(host, port, &hints, &found);
     if (problem)
         return fault_set(fault, "listen", "resolve", 0, "%s: %s", address, gai_strerror(problem));

@@ -5,6 +5,9 @@
 #include "fault.h"
 #include "settings.h"
 
+/* Whether it is an address at all; nothing is opened. Returns 0, or -1 with *fault. */
+int listen_check(const char *address, struct fault *fault);
+
 /* Binds and listens, non-blocking and close-on-exec. A Unix socket that nobody listens on is replaced. Returns the
  * descriptor, or -1 with *fault. */
 int listen_open(const char *address, struct fault *fault);

@@ -251,6 +251,12 @@ static int serve(int argc, char **argv)
     int status = prepare(&engine, &settings, argc, argv, &rest);
     if (status == 0)
         status = refuse_rest("serve", &rest);
+    for (size_t i = 0; status == 0 && i < settings.listen_count; i++) {
+        if (listen_check(settings.listen[i], &fault)) {
+            fail(&fault);
+            status = EXIT_USAGE;
+        }
+    }
     if (status || settings.check_config)
         return status;
     for (size_t i = 0; i < settings.listen_count; i++) {

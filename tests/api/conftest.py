@@ -49,7 +49,7 @@ def launch(builds, tmp_path_factory):
             process = subprocess.Popen(
                 harness.command(builds[mode], mode, "serve", *flags, *python, *args),
                 stdin=subprocess.DEVNULL,
-                stdout=stderr,
+                stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env=harness.environment(env),
                 cwd="/",

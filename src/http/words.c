@@ -7,7 +7,7 @@ void record_words_fill(struct record_words *words, const struct facts *facts, st
     record->layer_count = 0;
     for (unsigned i = 0; i < LAYER_COUNT; i++) {
         if (facts->layers & LAYER_BIT(i))
-            words->layers[record->layer_count++] = layer_table[i].name;
+            words->layers[record->layer_count++] = layer_names[i];
     }
     record->denied = words->denied;
     record->denied_count = facts->denials < DENIALS_KEPT ? facts->denials : DENIALS_KEPT;

@@ -30,23 +30,22 @@ static int seccomp_apply(const struct jail_plan *plan, struct fault *fault)
 }
 
 const struct layer layer_table[LAYER_COUNT] = {
-    [LAYER_CGROUP] = {"cgroup",
-                      "memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
+    [LAYER_CGROUP] = {"memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
                       "rlimits, the supervisor's watchdog, threads only", cgroup_probe, NULL, NULL},
-    [LAYER_NAMESPACES] = {"namespaces", "user, pid, mount and ipc namespaces of its own; empty net and uts namespaces",
+    [LAYER_NAMESPACES] = {"user, pid, mount and ipc namespaces of its own; empty net and uts namespaces",
                           "landlock, seccomp", namespaces_probe, namespaces_arm, namespaces_apply},
-    [LAYER_ROOT] = {"root", "a read-only minimal tree and a small tmpfs to work in; no /proc", "landlock, identity",
-                    root_probe, NULL, root_apply_server},
-    [LAYER_IDENTITY] = {"identity", "a uid of its own, no capabilities, no_new_privs, not dumpable, its own session",
+    [LAYER_ROOT] = {"a read-only minimal tree and a small tmpfs to work in; no /proc", "landlock, identity", root_probe,
+                    NULL, root_apply_server},
+    [LAYER_IDENTITY] = {"a uid of its own, no capabilities, no_new_privs, not dumpable, its own session",
                         "landlock, seccomp", identity_probe, identity_arm, identity_apply},
-    [LAYER_RLIMITS] = {"rlimits", "address space, CPU seconds, processes, files, file size, no core files",
-                       "cgroup, supervisor", rlimits_probe, rlimits_arm, rlimits_apply},
-    [LAYER_LANDLOCK] = {"landlock", "files, TCP, signals and abstract sockets checked by the kernel once more",
-                        "root, namespaces", landlock_probe, NULL, landlock_apply},
-    [LAYER_SECCOMP] = {"seccomp", "only listed system calls, with checked arguments, of this architecture",
+    [LAYER_RLIMITS] = {"address space, CPU seconds, processes, files, file size, no core files", "cgroup, supervisor",
+                       rlimits_probe, rlimits_arm, rlimits_apply},
+    [LAYER_LANDLOCK] = {"files, TCP, signals and abstract sockets checked by the kernel once more", "root, namespaces",
+                        landlock_probe, NULL, landlock_apply},
+    [LAYER_SECCOMP] = {"only listed system calls, with checked arguments, of this architecture",
                        "namespaces, landlock, identity", seccomp_probe, seccomp_arm, seccomp_apply},
-    [LAYER_SUPERVISOR] = {"supervisor", "wall clock, output caps, the kill, and the only word on how a run ended",
-                          "rlimits", supervisor_probe, NULL, NULL},
+    [LAYER_SUPERVISOR] = {"wall clock, output caps, the kill, and the only word on how a run ended", "rlimits",
+                          supervisor_probe, NULL, NULL},
 };
 
 #define CGROUP     LAYER_BIT(LAYER_CGROUP)
@@ -135,11 +134,11 @@ void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]
         struct layer_report *report = &reports[id];
         *report = (struct layer_report){0};
         if (!trial) {
-            fault_set(&report->fault, layer_table[id].name, "mmap", ENOMEM, "shared memory");
+            fault_set(&report->fault, layer_names[id], "mmap", ENOMEM, "shared memory");
             continue;
         }
         *trial = (struct trial){.id = id, .plan = *plan};
-        report->holds = in_child(layer_table[id].name, probe_one, trial, &report->fault) == 0;
+        report->holds = in_child(layer_names[id], probe_one, trial, &report->fault) == 0;
         if (!report->holds)
             continue;
         memcpy(report->how, trial->report.how, sizeof report->how);

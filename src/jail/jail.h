@@ -69,7 +69,6 @@ struct layer_report {
 };
 
 struct layer {
-    const char *name;       /* as logs, /v1/jail and messages have it */
     const char *gives;      /* what it gives, for people */
     const char *takes_over; /* what takes over where it is missing */
     /* Tries the layer for real; called in a throw-away forked child (jail_probe does that), may refine *plan. Returns 0
@@ -80,6 +79,9 @@ struct layer {
 };
 
 extern const struct layer layer_table[LAYER_COUNT];
+
+/* As logs, /v1/jail and messages have them; apart from the table, so that the front links words and no jail. */
+extern const char *const layer_names[LAYER_COUNT];
 
 /* The classes of attack of the threat model and the layers that each on its own stops that class. */
 struct attack_class {
@@ -112,6 +114,10 @@ int jail_template(const struct jail_plan *plan, const struct jail_path *extra, s
 
 /* In the zygote, once, before the first clone. */
 int jail_arm(const struct jail_plan *plan, struct fault *fault);
+
+/* Where no cgroup counts, RLIMIT_AS does, and it counts what thread stacks reserve: so threads get smaller ones there (from the
+ * soft RLIMIT_STACK that the zygote is exec'ed with; the first thread's own is the policy's again in the run). */
+#define JAIL_THREAD_STACK (UINT64_C(2) << 20)
 
 /* clone3() flags for a run. */
 uint64_t jail_clone_flags(const struct jail_plan *plan);

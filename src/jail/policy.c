@@ -1,9 +1,9 @@
 /* The policy: what a script can see, call and use up. Only data; a reader sees the whole jail here.
  *
- * Rules for changing it: at most 60 different system calls are allowed (ASK is one more kind of refusal, but where the
- * supervisor cannot be asked it allows); an argument that selects what a
- * call does is checked; a call that touches more than the run's own processes, memory and box is denied. 32-bit
- * arguments are compared as 32 bits: the kernel ignores the upper half and so must the check (CVE-2019-7303). */
+ * Rules for changing it: at most 60 different system calls are allowed (ASK is not among them, but becomes ALLOW where
+ * the supervisor cannot be asked); an argument that selects what a call does is checked; a call that touches more than
+ * the run's own processes, memory and box is denied. 32-bit arguments are compared as 32 bits: the kernel ignores the
+ * upper half and so must the check (CVE-2019-7303). */
 #include "policy.h"
 
 #include "scope.h"

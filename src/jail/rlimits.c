@@ -89,7 +89,9 @@ static uint64_t wanted(const struct jail_plan *plan, const struct rlimit_row *ro
     case LIMIT_CPU: /* the supervisor's clock comes first and says which limit it was */
         return (value + 999) / 1000 + 1;
     case LIMIT_MEMORY:
-        return base_bytes + value + (plan->layers & LAYER_BIT(LAYER_CGROUP) ? AS_SLACK : 0);
+        if (plan->layers & LAYER_BIT(LAYER_CGROUP))
+            return base_bytes + value + AS_SLACK;
+        return base_bytes + value + limits->value[LIMIT_PROCESSES] * JAIL_THREAD_STACK;
     case LIMIT_PROCESSES: /* else one run's many would be another's none */
         return counts_apart || value > SHARED_UID_PROCESSES ? value : SHARED_UID_PROCESSES;
     default:

@@ -12,6 +12,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
+const char *const layer_names[LAYER_COUNT] = {
+    [LAYER_CGROUP] = "cgroup",     [LAYER_NAMESPACES] = "namespaces", [LAYER_ROOT] = "root",
+    [LAYER_IDENTITY] = "identity", [LAYER_RLIMITS] = "rlimits",       [LAYER_LANDLOCK] = "landlock",
+    [LAYER_SECCOMP] = "seccomp",   [LAYER_SUPERVISOR] = "supervisor",
+};
+
 /* Names of the details that people look for. */
 static const struct {
     int number;

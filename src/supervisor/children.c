@@ -190,13 +190,13 @@ static void zygote_fail(const struct fault *fault)
 
 static void zygote_exec(struct engine *engine, int socket)
 {
-    /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in the
-     * first thread glibc does without it in all, and the filter need not allow it. */
+    /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in
+     * the first thread glibc does without it in all, and the filter need not allow it. */
     static const char *const environment[] = {
         "HOME=" RUN_WORK,
         "PATH=/usr/bin:/bin",
         "LANG=C.UTF-8",
-        "MALLOC_ARENA_MAX=2",
+        "MALLOC_ARENA_MAX=1",
         "GLIBC_TUNABLES=glibc.pthread.rseq=0",
         "OPENBLAS_NUM_THREADS=1",
         "OMP_NUM_THREADS=1",
@@ -217,6 +217,11 @@ static void zygote_exec(struct engine *engine, int socket)
     snprintf(bootstrap, sizeof bootstrap, "%s/bootstrap.py", engine->library);
     paths[count++] = (struct jail_path){.host = extension, .at = JAIL_LIB "/_safe_script.abi3.so"};
     paths[count++] = (struct jail_path){.host = bootstrap, .at = JAIL_LIB "/bootstrap.py"};
+    struct rlimit stack;
+    if (!(engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && getrlimit(RLIMIT_STACK, &stack) == 0) {
+        stack.rlim_cur = JAIL_THREAD_STACK;
+        setrlimit(RLIMIT_STACK, &stack);
+    }
     if (jail_template(&engine->plan, paths, count, &fault))
         zygote_fail(&fault);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

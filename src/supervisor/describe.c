@@ -8,7 +8,7 @@ void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_r
 {
     for (int i = 0; i < LAYER_COUNT; i++) {
         char text[768];
-        fprintf(out, "  %-11s %-4s %s\n", layer_table[i].name, reports[i].holds ? "yes" : "NO",
+        fprintf(out, "  %-11s %-4s %s\n", layer_names[i], reports[i].holds ? "yes" : "NO",
                 reports[i].holds ? reports[i].how : fault_text(&reports[i].fault, text, sizeof text));
         if (!reports[i].holds)
             fprintf(out, "  %-11s      taken over by: %s\n", "", layer_table[i].takes_over);
@@ -63,15 +63,16 @@ static void put_layers(struct buffer *out, uint32_t layers)
         if (!(layers & LAYER_BIT(i)))
             continue;
         put(out, "%s", separator);
-        put_string(out, layer_table[i].name);
+        put_string(out, layer_names[i]);
         separator = ",";
     }
 }
 
-static void put_layer(struct buffer *out, const struct layer *layer, const struct layer_report *report)
+static void put_layer(struct buffer *out, int id, const struct layer_report *report)
 {
     char text[768];
-    put(out, "{\"name\":\"%s\",\"holds\":%s", layer->name, report->holds ? "true" : "false");
+    const struct layer *layer = &layer_table[id];
+    put(out, "{\"name\":\"%s\",\"holds\":%s", layer_names[id], report->holds ? "true" : "false");
     put_member(out, "gives", layer->gives);
     put_member(out, "how", report->holds ? report->how : NULL);
     put_member(out, "reason", report->holds ? NULL : fault_text(&report->fault, text, sizeof text));
@@ -85,7 +86,7 @@ void describe_json(struct buffer *out, const struct jail_plan *plan, const struc
     put(out, "{\"layers\":[");
     for (int i = 0; i < LAYER_COUNT; i++) {
         put(out, "%s", i ? "," : "");
-        put_layer(out, &layer_table[i], &reports[i]);
+        put_layer(out, i, &reports[i]);
     }
     put(out, "],\"attacks\":[");
     for (size_t i = 0; i < attack_class_count; i++) {

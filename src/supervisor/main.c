@@ -74,7 +74,7 @@ static void manual(void)
         printf(".TP\n.B %s\n%s\n", status_table[i].name, status_table[i].help);
     puts(".SH LAYERS OF THE JAIL");
     for (int i = 0; i < LAYER_COUNT; i++)
-        printf(".TP\n.B %s\n%s. Where it is missing: %s.\n", layer_table[i].name, layer_table[i].gives,
+        printf(".TP\n.B %s\n%s. Where it is missing: %s.\n", layer_names[i], layer_table[i].gives,
                layer_table[i].takes_over);
     puts(".SH SIGNALS\nSIGTERM and SIGINT: no new runs, those in flight end within the grace time, exit status 0. "
          "Again: at once.\n"

@@ -290,8 +290,8 @@ void slot_kill(struct engine *engine, struct slot *slot, enum cause cause)
         slot_set_state(engine, slot, SLOT_DYING);
 }
 
-/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. On the way: whether the
- * kernel has killed a process of it for want of memory. */
+/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. On the way: whether
+ * the kernel has killed a process of it for want of memory. */
 static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
 {
     struct cgroup_usage usage;

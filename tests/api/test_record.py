@@ -86,7 +86,7 @@ STATUSES = {
     "time": ("import time\ndef main():\n    time.sleep(50)\n", {"wall_ms": 1000}, "time_limit", None, "time limit exceeded: 1 s", None),
     "cpu": ("def main():\n    while True: pass\n", {"cpu_ms": 1000}, "cpu_limit", None, "(?i)CPU.* limit exceeded: 1 s", None),
     "memory": ("def main():\n    return {'n': len(b'x' * (1 << 30))}\n", {}, "memory_limit", None, "memory limit exceeded: 256 MiB", None),
-    "MemoryError": ("def main():\n    raise MemoryError\n", {}, "memory_limit", 2, "memory limit exceeded: 256 MiB", None),
+    "MemoryError": ("def main():\n    raise MemoryError\n", {}, "memory_limit", None, "memory limit exceeded: 256 MiB", 2),
     "output": ("def main():\n    while True: print('x' * 1000)\n", {"output_bytes": 8192}, "output_limit", None, "output limit exceeded: 8 KiB", None),
     "processes": (
         "import threading, time\ndef main():\n    for _ in range(200):\n        threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n",

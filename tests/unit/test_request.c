@@ -98,7 +98,7 @@ static void test_types(void **state)
                                         "application/json; charset=utf-8x",
                                         "application/json; charset=utf-16",
                                         "application/json; charset = utf-8",
-                                        "application/json; version=1",
+                                        "application/json; x=y; charset=latin-1",
                                         "application/json, text/x-python",
                                         "application/x-www-form-urlencoded",
                                         "multipart/form-data; boundary=x",

@@ -11,8 +11,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
+    LOOKS_MOST = 128, /* at a head on a Unix socket: see waiting_pieces() */
     ACCEPT_BATCH = 64,
     ACCEPT_PAUSE_MS = 100,   /* when there are no descriptors left */
     LINGER_MS = 3000,        /* a refused request's rest is read and dropped for so long … */
@@ -49,21 +51,30 @@ void connection_phase(struct connection *connection, enum phase phase)
     queue_append(&front->queues[phase], connection);
 }
 
-/* Ends a connection that is libmicrohttpd's: it sees the hang-up and cleans up. */
+static void waiting_end(struct connection *connection, bool linger);
+
+/* libmicrohttpd sees the hang-up and cleans up; before it has the connection, we do. */
 static void connection_shut(struct connection *connection)
 {
+    if (!connection->mhd) {
+        waiting_end(connection, false);
+        return;
+    }
     shutdown(connection->fd, SHUT_RDWR);
     connection_phase(connection, PHASE_CLOSING);
 }
 
-static void send_raw(int fd, unsigned http, const char *reason, const char *content_type, struct buffer *body)
+static void send_raw(int fd, unsigned http, const char *content_type, const struct buffer *body, bool head_only)
 {
-    char head[256];
+    char head[320], date[40];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
     int length = snprintf(head, sizeof head,
-                          "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"
-                          "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                          http, reason, content_type, body->length);
-    struct iovec parts[2] = {{head, (size_t)length}, {body->bytes, body->length}};
+                          "HTTP/1.1 %u %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: %s\r\n"
+                          "X-Content-Type-Options: nosniff\r\nContent-Length: %zu\r\n\r\n",
+                          http, MHD_get_reason_phrase_for(http), date, content_type, body->length);
+    struct iovec parts[2] = {{head, (size_t)length}, {body->bytes, head_only ? 0 : body->length}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     /* Best effort: it is the last word on this connection, and libmicrohttpd has begun none. */
     if (!body->failed && sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -79,9 +90,13 @@ void connection_refuse(struct connection *connection, unsigned http, const char 
         problem_body(http, title, text, &body);
     else
         error_body(text, &body);
-    send_raw(connection->fd, http, title, problem ? "application/problem+json" : "application/json", &body);
+    send_raw(connection->fd, http, problem ? "application/problem+json" : "application/json", &body,
+             connection->exchange.head_only);
     buffer_free(&body);
-    connection_shut(connection);
+    if (connection->mhd)
+        connection_shut(connection);
+    else
+        waiting_end(connection, true);
 }
 
 static void too_slow(struct connection *connection)
@@ -206,26 +221,6 @@ void connections_reap(struct front *front)
     }
 }
 
-static void connection_open(struct front *front, struct MHD_Connection *mhd, void **context)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct connection *connection = calloc(1, sizeof *connection);
-    *context = NULL;
-    if (!connection || front_watch(front, info->connect_fd, &connection->watch, EPOLLRDHUP | EPOLLET)) {
-        free(connection);
-        shutdown(info->connect_fd, SHUT_RDWR);
-        return;
-    }
-    connection->watch.ready = connection_hung_up;
-    connection->front = front;
-    connection->mhd = mhd;
-    connection->fd = info->connect_fd;
-    connection->since_ms = front->now_ms;
-    queue_append(&front->queues[PHASE_IDLE], connection);
-    front->connections++;
-    *context = connection;
-}
-
 /* libmicrohttpd closes the socket right after this. */
 static void connection_closed(struct front *front, struct connection *connection)
 {
@@ -247,11 +242,119 @@ static void connection_closed(struct front *front, struct connection *connection
 void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
                        enum MHD_ConnectionNotificationCode code)
 {
+    struct front *front = context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        connection_open(context, mhd, socket_context);
+        (*socket_context = take(front->admitted), ((struct connection *)*socket_context)->mhd = mhd);
     else if (*socket_context)
         connection_closed(context, take(*socket_context));
 }
+
+/* ---- waiting: a connection before the whole of its first head ---- */
+
+/* Leaves the queues; the memory stays until the end of this batch of events. */
+static void waiting_forget(struct connection *connection)
+{
+    queue_take(&connection->front->queues[connection->phase], connection);
+    connection->front->connections--;
+    connection->fd = -1;
+    front_bury(connection->front, &connection->watch);
+}
+
+static void waiting_end(struct connection *connection, bool linger)
+{
+    auto_fd int fd = connection->fd;
+    if (linger) {
+        epoll_ctl(connection->front->epoll, EPOLL_CTL_DEL, fd, NULL); /* as in connection_closed() */
+        linger_start(connection->front, fd);
+    }
+    waiting_forget(connection);
+}
+
+static int waiting_watch(struct connection *connection, uint32_t events)
+{
+    struct epoll_event event = {.events = events | EPOLLRDHUP | EPOLLET, .data.ptr = &connection->watch};
+    int operation = connection->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    connection->watched = true;
+    return epoll_ctl(connection->front->epoll, operation, connection->fd, &event);
+}
+
+/* The head is whole and fine: libmicrohttpd reads it again. */
+static void waiting_admit(struct connection *connection)
+{
+    static const int whole = -1;
+    struct front *front = connection->front;
+    /* libmicrohttpd keeps an address, and needs none; 1.0 wants one as long as its family's. */
+    struct sockaddr_in6 nobody = {.sin6_family = (sa_family_t)connection->family};
+    if (connection->peek_moves)
+        setsockopt(connection->fd, SOL_SOCKET, SO_PEEK_OFF, &whole, sizeof whole);
+    connection->watch.ready = connection_hung_up;
+    if (waiting_watch(connection, 0)) {
+        waiting_end(connection, false);
+        return;
+    }
+    front->run_mhd = true;
+    front->admitted = connection;
+    MHD_add_connection(front->daemon, connection->fd, (struct sockaddr *)&nobody, sizeof nobody);
+    /* It closes what it cannot add. If it told connection_notify() of it before, then of its end as well. */
+    if (take(front->admitted))
+        waiting_forget(connection);
+}
+
+/* A head that comes in pieces, of which nothing is taken from the socket. Looking at all of it again for each would
+ * cost its square: the socket moves on by itself where it can (Unix sockets; TCP since Linux 6.9), and elsewhere what
+ * was seen is copied again, but not read. On a Unix socket each piece, however short, also holds some of its sender's
+ * buffer, which is full after about 270: libmicrohttpd gets those then, and what it lets pass is head.c's to judge. */
+static void waiting_pieces(struct connection *connection)
+{
+    int seen = (int)connection->peek.length;
+    if (connection->looks == 1) {
+        connection->peek_moves = setsockopt(connection->fd, SOL_SOCKET, SO_PEEK_OFF, &seen, sizeof seen) == 0;
+        connection_phase(connection, PHASE_READING);
+    }
+    if (connection->looks > LOOKS_MOST && connection->family == AF_UNIX)
+        waiting_admit(connection);
+    else if (!connection->watched && waiting_watch(connection, EPOLLIN))
+        waiting_end(connection, false);
+}
+
+/* Edges only: a head that is not whole stays in the socket, which is readable all the while. */
+static void waiting_look(struct connection *connection, bool ended)
+{
+    static uint8_t bytes[HEAD_BYTES + 1]; /* the one byte more is what refuses it */
+    struct peek *peek = &connection->peek;
+    size_t seen = connection->peek_moves ? 0 : peek->length;
+    ssize_t length = recv(connection->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    bool nothing = length < 0 && errno == EAGAIN;
+    if (nothing || (length > 0 && (size_t)length <= seen)) {
+        if (ended || (!connection->watched && waiting_watch(connection, EPOLLIN)))
+            waiting_end(connection, false);
+        return;
+    }
+    if (length <= 0) {
+        waiting_end(connection, false);
+        return;
+    }
+    connection->looks++;
+    enum peek_verdict verdict = peek_feed(peek, (struct span){bytes + seen, (size_t)length - seen});
+    connection->exchange.problem = peek->problem;
+    connection->exchange.head_only = peek->head_only;
+    if (verdict == PEEK_FINE)
+        waiting_admit(connection);
+    else if (verdict == PEEK_REFUSE)
+        connection_refuse(connection, peek->http, peek->text);
+    else if (ended)
+        connection_refuse(connection, MHD_HTTP_BAD_REQUEST, "malformed request: it ends within its head");
+    else
+        waiting_pieces(connection);
+}
+
+static void waiting_ready(struct front *front, struct watch *watch, uint32_t events)
+{
+    (void)front;
+    waiting_look((struct connection *)watch, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+}
+
+/* ---- the listening sockets ---- */
 
 /* Room for one more: the longest idle goes, or else whoever has been sending a request for the longest. */
 static bool make_room(struct front *front)
@@ -271,20 +374,30 @@ static void refuse_connection(int fd)
 {
     struct buffer body = {0};
     error_body("too many connections", &body);
-    send_raw(fd, 503, "Service Unavailable", "application/json", &body);
+    send_raw(fd, 503, "application/json", &body, false);
     buffer_free(&body);
     close(fd);
 }
 
 static void welcome(struct front *front, const struct listener *listener, int fd)
 {
-    /* libmicrohttpd keeps an address, and needs none; 1.0 wants one as long as its family's. */
-    struct sockaddr_in6 nobody = {.sin6_family = (sa_family_t)listener->family};
-    if (front->connections - front->closing >= front->setup.max_connections && !make_room(front))
+    struct connection *connection;
+    if (front->connections - front->closing >= front->setup.max_connections && !make_room(front)) {
         refuse_connection(fd);
-    else
-        MHD_add_connection(front->daemon, fd, (struct sockaddr *)&nobody, sizeof nobody);
-    front->run_mhd = true;
+        return;
+    }
+    if (!(connection = calloc(1, sizeof *connection))) {
+        close(fd);
+        return;
+    }
+    connection->watch.ready = waiting_ready;
+    connection->front = front;
+    connection->fd = fd;
+    connection->family = listener->family;
+    connection->since_ms = front->now_ms;
+    queue_append(&front->queues[PHASE_IDLE], connection);
+    front->connections++;
+    waiting_look(connection, false); /* often the head is there already */
 }
 
 static void listeners_watch(struct front *front, uint32_t events)
@@ -351,6 +464,20 @@ void connections_close(struct front *front)
 {
     while (front->lingering)
         linger_end(front, front->lingering);
+    for (size_t i = 0; i < PHASE_COUNT; i++) {
+        for (struct connection *each = front->queues[i].oldest, *next; each; each = next) {
+            next = each->newer;
+            if (!each->mhd)
+                waiting_end(each, false);
+        }
+    }
+    listeners_close(front);
+}
+
+void listeners_close(struct front *front)
+{
     for (size_t i = 0; i < front->listener_count; i++)
         drop_fd(&front->listeners[i].fd);
+    front->listener_count = 0;
+    front->accept_again_ms = 0;
 }

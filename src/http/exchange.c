@@ -123,7 +123,7 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *mhd)
                  path + length + 1);
     if (exchange->uri_length > URI_BYTES || strlen(path + length) > QUERY_BYTES)
         connection_refuse(connection, MHD_HTTP_URI_TOO_LONG, "the request's path or query is too long");
-    else
+    else if (connection->phase != PHASE_READING) /* a first head that came in pieces: its time runs already */
         connection_phase(connection, PHASE_READING);
     return connection;
 }

@@ -346,9 +346,9 @@ static void finish(struct front *front, struct flight *flight)
     /* What we cancelled it for holds even where the run was quicker than the kill: the same script, the same answer. */
     if (flight->facts.cause == CAUSE_NONE && flight->cancelled != CAUSE_NONE)
         flight->facts.cause = flight->cancelled;
-    if (stream->kept.failed)
+    bool unread = report_parse(bytes, flight->nonce, &flight->limits, &report) != 0;
+    if (stream->kept.failed || unread) /* no memory */
         flight->facts.cause = CAUSE_LOST;
-    report_parse(bytes, flight->nonce, &flight->limits, &report);
     outcome_decide(&flight->facts, &report.verdict, &flight->limits, &outcome);
     if (flight->client) {
         http = write_body(flight, &report, &outcome, &body);

@@ -4,6 +4,7 @@
  *   sandbox.c     closes the process around itself before the first client's byte
  *   front.c       the event loop: one thread, one epoll; the supervisor's messages; the deadlines
  *   connection.c  a client's connection: accepted, watched, made to end
+ *   peek.c        the first look at a connection, before libmicrohttpd is given it
  *   exchange.c    a request and its answer on a connection: libmicrohttpd's callbacks
  *   head.c        the strict check of a request's head
  *   routes.c      the table of routes, and what answers without a run
@@ -15,6 +16,7 @@
 #define SAFE_SCRIPT_FRONT_H
 
 #include "frames.h"
+#include "peek.h"
 #include "request.h"
 #include "wire.h"
 
@@ -36,9 +38,6 @@ struct watch {
 enum {
     LISTENERS_MOST = WIRE_FDS - 1,
     QUERY_SHOWN = 64,          /* bytes of an unknown query parameter's name that an error shows */
-    QUERY_BYTES = 256,         /* 414 past this: libmicrohttpd makes a list of them */
-    URI_BYTES = 4096,          /* 414 past this … */
-    HEAD_BYTES = 16 * 1024,    /* … and 431 past this; libmicrohttpd answers itself where its memory ends */
     CONNECTION_MEMORY = 32768, /* libmicrohttpd's memory for each connection: head, lists, answer's head */
 };
 
@@ -130,7 +129,7 @@ void exchange_wake(struct front *front, struct connection *connection);
 
 /* What a connection is waited for, each with its deadline. */
 enum phase {
-    PHASE_IDLE,    /* the next request's first line */
+    PHASE_IDLE,    /* the next request's first line; before libmicrohttpd has the connection, its first byte */
     PHASE_READING, /* the rest of a request */
     PHASE_WORKING, /* ours: no deadline, the run has one */
     PHASE_SENDING, /* the client to take its answer */
@@ -138,11 +137,16 @@ enum phase {
     PHASE_COUNT
 };
 
+/* A connection waits for the whole of its first head. Then it is libmicrohttpd's, and so is its descriptor. */
 struct connection {
-    struct watch watch; /* hang-up only */
+    struct watch watch; /* of a waiting one, everything; then hang-up only */
     struct front *front;
-    struct MHD_Connection *mhd;
-    int fd; /* libmicrohttpd's */
+    struct MHD_Connection *mhd; /* NULL: waiting */
+    int fd, family;
+    bool watched;    /* our epoll has it */
+    bool peek_moves; /* the socket gives each look only what the earlier ones did not see */
+    unsigned looks;
+    struct peek peek;
     enum phase phase;
     uint64_t since_ms;
     struct connection *older, *newer; /* of the same phase */
@@ -175,6 +179,9 @@ void connections_reap(struct front *front);
 /* Closes what is overdue and returns the milliseconds until the next deadline, or -1. */
 int connection_deadlines(struct front *front);
 void connections_close(struct front *front);
+
+/* Takes no new ones. */
+void listeners_close(struct front *front);
 
 /* ---- flights: runs between WIRE_RUN and their last word ---- */
 
@@ -232,6 +239,7 @@ struct front {
     uint64_t accept_again_ms; /* 0: the listeners are watched */
     struct queue queues[PHASE_COUNT];
     size_t connections, closing;
+    struct connection *admitted; /* being given to libmicrohttpd, which has not named it yet */
     struct connection *reaped;
     struct lingerer *lingering;
     size_t lingering_count;

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,6 +49,7 @@ static const struct {
     {FRONT, SCMP_SYS(shutdown), ANY},
     {BOTH, SCMP_SYS(close), ANY},
     {FRONT, SCMP_SYS(setsockopt), EQUAL, 1, IPPROTO_TCP}, /* libmicrohttpd: NODELAY and CORK */
+    {FRONT, SCMP_SYS(setsockopt), EQUAL, 2, SO_PEEK_OFF}, /* connection.c: a head that comes in pieces */
     {FRONT, SCMP_SYS(fcntl), EQUAL, 1, F_GETFD},
     {FRONT, SCMP_SYS(fcntl), EQUAL, 1, F_SETFD},
     {BOTH, SCMP_SYS(fcntl), EQUAL, 1, F_GETFL},

@@ -385,6 +385,15 @@ int cgroup_clone_fd(const struct cgroup *cgroup)
     return cgroup->all->v2 && geteuid() != 0 ? cgroup->directory[0] : -1;
 }
 
+_Static_assert((int)HIERARCHIES_MOST <= (int)CGROUP_PROCS, "a caller's array has room");
+
+int cgroup_procs_fds(const struct cgroup *cgroup, int fds[CGROUP_PROCS])
+{
+    for (int i = 0; i < cgroup->all->count; i++)
+        fds[i] = cgroup->procs[i];
+    return cgroup->all->count;
+}
+
 int cgroup_attach(struct cgroup *cgroup, pid_t pid, struct fault *fault)
 {
     char text[16];

@@ -27,7 +27,7 @@ static const struct wire_row {
     [WIRE_REFUSED] = {"REFUSED", LINK_FRONT, DOWN, sizeof(struct wire_refused), 0, 0},
     [WIRE_PLAN] = {"PLAN", LINK_ZYGOTE, DOWN, 0, 0, 0},
     [WIRE_READY] = {"READY", LINK_ZYGOTE, UP, sizeof(struct wire_ready), 0, 0},
-    [WIRE_SPAWN] = {"SPAWN", LINK_ZYGOTE, DOWN, sizeof(struct wire_spawn), 4, 5},
+    [WIRE_SPAWN] = {"SPAWN", LINK_ZYGOTE, DOWN, sizeof(struct wire_spawn), 4, 10},
     [WIRE_SPAWNED] = {"SPAWNED", LINK_ZYGOTE, UP, sizeof(struct wire_spawned), 1, 1},
     [WIRE_SPAWN_FAILED] = {"SPAWN_FAILED", LINK_ZYGOTE, UP, sizeof(struct wire_spawn_failed), 0, 0},
     [WIRE_ENTER] = {"ENTER", LINK_RUN, DOWN, sizeof(struct wire_empty), 0, 0},

@@ -273,6 +273,8 @@ static int serve(int argc, char **argv)
         return fail(&fault);
     }
     greet(&engine);
+    for (size_t i = 0; i < settings.listen_count; i++)
+        log_event(LOG_INFO, "listening", log_text("address", settings.listen[i]));
     status = engine_serve(&engine);
     engine_close(&engine);
     listen_remove(&settings);

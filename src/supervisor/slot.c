@@ -64,8 +64,7 @@ void slot_free(struct engine *engine, struct slot *slot)
 
 /* The run's ends of its descriptors, for SPAWN. */
 struct ends {
-    int fds[5];
-    int count;
+    int fds[4];
 };
 
 static void ends_close(struct ends *ends)
@@ -123,7 +122,7 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
 {
     struct slot *slot = engine->free_slots;
     struct fault fault;
-    struct ends ends = {{-1, -1, -1, -1, -1}, 4};
+    struct ends ends = {{-1, -1, -1, -1}};
     if (!slot || !engine->zygote.child.ready)
         return;
     slot->disk_bytes = disk_bytes;
@@ -151,11 +150,15 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     }
     struct wire_message message = {.type = WIRE_SPAWN, .fd_count = 4};
     message.spawn = (struct wire_spawn){.slot = slot->serial, .disk_bytes = disk_bytes, .uid = slot->uid};
-    if (slot->cgroup && (ends.fds[4] = cgroup_clone_fd(slot->cgroup)) >= 0) {
-        message.spawn.has_cgroup = 1;
-        message.fd_count = 5;
-    }
     memcpy(message.fds, ends.fds, sizeof ends.fds);
+    int into = slot->cgroup ? cgroup_clone_fd(slot->cgroup) : -1;
+    if (into >= 0) {
+        message.spawn.has_cgroup = 1;
+        message.fds[message.fd_count++] = into;
+    } else if (slot->cgroup) {
+        message.spawn.joins = (uint32_t)cgroup_procs_fds(slot->cgroup, message.fds + message.fd_count);
+        message.fd_count += (int)message.spawn.joins;
+    }
     int sent = wire_send(engine->zygote.child.socket, &message);
     ends_close(&ends);
     if (sent != WIRE_OK) {
@@ -197,10 +200,7 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
         return;
     }
     slot_set_state(engine, slot, SLOT_ENTERING);
-    int result = slot->cgroup && cgroup_clone_fd(slot->cgroup) < 0 ? cgroup_attach(slot->cgroup, slot->pid, &fault) : 0;
-    if (result == 0 && engine->plan.supervisor_maps)
-        result = jail_map_ids(slot->pid, slot->uid, &fault);
-    if (result) {
+    if (engine->plan.supervisor_maps && jail_map_ids(slot->pid, slot->uid, &fault)) {
         spawn_failed(engine, &fault);
         slot_kill(engine, slot, CAUSE_LOST);
         return;

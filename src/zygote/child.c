@@ -23,8 +23,6 @@
  * jail. */
 enum { REPORT = 3, CONTROL = JAIL_PROC_FD + 1, LAST_KEPT = REPORT };
 
-/* In WIRE_SPAWN's order. */
-enum { SPAWN_CONTROL, SPAWN_REPORT, SPAWN_STDOUT, SPAWN_STDERR };
 
 /* The one secret of a run. Never in a Python object, and in no frame that a script can see. */
 static uint8_t nonce[NONCE_BYTES];
@@ -68,6 +66,16 @@ static int take_descriptors(struct wire_message *spawn)
     if (input == CONTROL)
         take_fd(&input);
     return fstat(REPORT, &channel);
+}
+
+/* Into the run's cgroup, before anything of the run's is allocated. */
+static int join_cgroups(const struct wire_message *spawn)
+{
+    for (int i = SPAWN_CGROUP; spawn->spawn.joins && i < spawn->fd_count; i++) {
+        if (write(spawn->fds[i], "0", 1) != 1)
+            return -1;
+    }
+    return 0;
 }
 
 /* In the jail, where close_range() is refused and RLIMIT_NOFILE is small. */
@@ -315,8 +323,13 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
     const uint64_t disk_bytes = spawn->spawn.disk_bytes;
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
+    int not_joined = join_cgroups(spawn) ? errno : 0;
     if (take_descriptors(spawn)) {
         fault_set(&fault, "zygote", "descriptors", errno, "a run's descriptors");
+        jail_failed(&fault);
+    }
+    if (not_joined) {
+        fault_set(&fault, "cgroup", "join", not_joined, "a run's cgroup.procs");
         jail_failed(&fault);
     }
     script_renew();

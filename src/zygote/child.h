@@ -8,6 +8,9 @@
 #include "jail.h"
 #include "wire.h"
 
+/* WIRE_SPAWN's descriptors, in its order; cgroup files from SPAWN_CGROUP on. */
+enum { SPAWN_CONTROL, SPAWN_REPORT, SPAWN_STDOUT, SPAWN_STDERR, SPAWN_CGROUP };
+
 /* In the clone. `spawn` is the order that it was made by, with its descriptors; CHILD_SOCKET in the zygote's own place
  * (3) is closed. */
 _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spawn);

@@ -40,7 +40,7 @@ static void reply(const struct wire_message *message)
 static void spawn(struct wire_message *order)
 {
     struct wire_message answer = {.type = WIRE_SPAWNED, .spawned = {.slot = order->spawn.slot}};
-    int cgroup = order->spawn.has_cgroup ? order->fds[order->fd_count - 1] : -1, pidfd = -1;
+    int cgroup = order->spawn.has_cgroup ? order->fds[SPAWN_CGROUP] : -1, pidfd = -1;
     PyOS_BeforeFork();
     pid_t pid = clone_run(jail_clone_flags(&plan), cgroup, &pidfd);
     int error = errno;
@@ -72,7 +72,8 @@ static _Noreturn void serve_orders(void)
             continue;
         }
         bool sound =
-            result == WIRE_OK && order.type == WIRE_SPAWN && order.fd_count == (order.spawn.has_cgroup ? 5 : 4);
+            result == WIRE_OK && order.type == WIRE_SPAWN && order.spawn.has_cgroup <= 1 && order.spawn.joins <= WIRE_FDS &&
+                     (uint32_t)order.fd_count == SPAWN_CGROUP + order.spawn.has_cgroup + order.spawn.joins;
         if (!sound)
             _exit(result == WIRE_CLOSED ? 0 : 1);
         spawn(&order);

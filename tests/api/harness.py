@@ -26,7 +26,7 @@ from typing import NamedTuple
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SAFE_SCRIPT_BUILD", REPOSITORY / "build")).resolve()
 PYTHON = os.environ.get("SAFE_SCRIPT_TEST_PYTHON")
-PARTS = ("safe-script", "safe-script-http", "_safe_script.abi3.so", "bootstrap.py")
+PARTS = ("safe-script", "safe-script-http", "safe-script-run", "_safe_script.abi3.so", "bootstrap.py")
 
 IS_ROOT = os.geteuid() == 0
 MODES = ("root", "user") if IS_ROOT else ("user",)

@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum {
-    LOOKS_MOST = 128, /* at a head on a Unix socket: see waiting_pieces() */
+    LOOKS_MOST = 128, /* at a head on a Unix socket: see waiting_go_on() */
     ACCEPT_BATCH = 64,
     ACCEPT_PAUSE_MS = 100,   /* when there are no descriptors left */
     LINGER_MS = 3000,        /* a refused request's rest is read and dropped for so long … */
@@ -243,10 +243,12 @@ void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_
                        enum MHD_ConnectionNotificationCode code)
 {
     struct front *front = context;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        (*socket_context = take(front->admitted), ((struct connection *)*socket_context)->mhd = mhd);
-    else if (*socket_context)
-        connection_closed(context, take(*socket_context));
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        front->admitted->mhd = mhd;
+        *socket_context = take(front->admitted);
+    } else if (*socket_context) {
+        connection_closed(front, take(*socket_context));
+    }
 }
 
 /* ---- waiting: a connection before the whole of its first head ---- */
@@ -304,10 +306,10 @@ static void waiting_admit(struct connection *connection)
  * cost its square: the socket moves on by itself where it can (Unix sockets; TCP since Linux 6.9), and elsewhere what
  * was seen is copied again, but not read. On a Unix socket each piece, however short, also holds some of its sender's
  * buffer, which is full after about 270: libmicrohttpd gets those then, and what it lets pass is head.c's to judge. */
-static void waiting_pieces(struct connection *connection)
+static void waiting_go_on(struct connection *connection)
 {
     int seen = (int)connection->peek.length;
-    if (connection->looks == 1) {
+    if (connection->phase == PHASE_IDLE && seen > 0) {
         connection->peek_moves = setsockopt(connection->fd, SOL_SOCKET, SO_PEEK_OFF, &seen, sizeof seen) == 0;
         connection_phase(connection, PHASE_READING);
     }
@@ -324,28 +326,25 @@ static void waiting_look(struct connection *connection, bool ended)
     struct peek *peek = &connection->peek;
     size_t seen = connection->peek_moves ? 0 : peek->length;
     ssize_t length = recv(connection->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-    bool nothing = length < 0 && errno == EAGAIN;
-    if (nothing || (length > 0 && (size_t)length <= seen)) {
-        if (ended || (!connection->watched && waiting_watch(connection, EPOLLIN)))
-            waiting_end(connection, false);
-        return;
+    enum peek_verdict verdict = PEEK_INCOMPLETE;
+    bool broken = length < 0 && errno != EAGAIN;
+    ended |= length == 0;
+    if (length > 0 && (size_t)length > seen) {
+        connection->looks++;
+        verdict = peek_feed(peek, (struct span){bytes + seen, (size_t)length - seen});
+        connection->exchange.problem = peek->problem;
+        connection->exchange.head_only = peek->head_only;
     }
-    if (length <= 0) {
-        waiting_end(connection, false);
-        return;
-    }
-    connection->looks++;
-    enum peek_verdict verdict = peek_feed(peek, (struct span){bytes + seen, (size_t)length - seen});
-    connection->exchange.problem = peek->problem;
-    connection->exchange.head_only = peek->head_only;
     if (verdict == PEEK_FINE)
         waiting_admit(connection);
     else if (verdict == PEEK_REFUSE)
         connection_refuse(connection, peek->http, peek->text);
+    else if (broken || (ended && peek->length == 0))
+        waiting_end(connection, false);
     else if (ended)
         connection_refuse(connection, MHD_HTTP_BAD_REQUEST, "malformed request: it ends within its head");
     else
-        waiting_pieces(connection);
+        waiting_go_on(connection);
 }
 
 static void waiting_ready(struct front *front, struct watch *watch, uint32_t events)

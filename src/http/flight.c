@@ -531,16 +531,26 @@ int flight_deadlines(struct front *front)
     return front->overdue.first ? OVERDUE_MS / 8 : -1;
 }
 
-void flights_close(struct front *front)
+static void flights_drop(struct front *front, bool all)
 {
     for (size_t i = 0; i < front->flight_capacity; i++) {
         struct flight *flight = front->flights[i];
-        if (!flight)
+        if (!flight || (flight->over && !all))
             continue;
         if (flight->client)
             wake(front, flight);
         flight_free(front, flight);
     }
+}
+
+void flights_lost(struct front *front)
+{
+    flights_drop(front, false);
+}
+
+void flights_close(struct front *front)
+{
+    flights_drop(front, true);
     free(take(front->flights));
     front->flight_capacity = 0;
 }

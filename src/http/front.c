@@ -14,7 +14,8 @@
 
 enum {
     EVENTS = 256,
-    FDS_RESERVED = 2048, /* descriptors kept for runs' pipes and memory files */
+    FDS_RESERVED = 2048,  /* descriptors kept for runs' pipes and memory files */
+    LAST_WORDS_MS = 2000, /* for answers that are still on their way when the supervisor has gone */
 };
 
 uint64_t front_clock_ms(void)
@@ -49,9 +50,15 @@ static void free_buried(struct front *front)
 
 static void supervisor_lost(struct front *front, int result)
 {
-    front->done = true;
-    if (result == WIRE_CLOSED)
+    if (result == WIRE_CLOSED) {
+        epoll_ctl(front->epoll, EPOLL_CTL_DEL, front->supervisor, NULL);
+        front->serving = SERVING_DRAINING;
+        front->end_ms = front->now_ms + LAST_WORDS_MS;
+        listeners_close(front);
+        flights_lost(front);
         return;
+    }
+    front->done = true;
     log_event(LOG_ERROR, "the supervisor broke the protocol");
     front->exit_status = 1;
 }
@@ -115,12 +122,24 @@ static void mhd_panic(void *context, const char *file, unsigned line, const char
 
 /* ---- the loop ---- */
 
+/* Each is -1 where there is none. */
+static int sooner(int one_ms, int other_ms)
+{
+    return one_ms < 0 || (other_ms >= 0 && other_ms < one_ms) ? other_ms : one_ms;
+}
+
 static int next_deadline(struct front *front)
 {
-    int connections = connection_deadlines(front), flights = flight_deadlines(front);
-    if (mhd_pending(front))
-        return 0;
-    return connections < 0 || (flights >= 0 && flights < connections) ? flights : connections;
+    int wait_ms = sooner(connection_deadlines(front), flight_deadlines(front));
+    if (front->end_ms)
+        wait_ms = sooner(wait_ms, front->end_ms > front->now_ms ? (int)(front->end_ms - front->now_ms) : 0);
+    return mhd_pending(front) ? 0 : wait_ms;
+}
+
+/* Nobody still takes an answer, or waits for one that is decided. */
+static bool last_words_said(const struct front *front)
+{
+    return !front->queues[PHASE_WORKING].oldest && !front->queues[PHASE_SENDING].oldest && !front->lingering;
 }
 
 static void loop(struct front *front)
@@ -142,6 +161,8 @@ static void loop(struct front *front)
         run_mhd(front);
         connections_reap(front);
         free_buried(front);
+        if (front->end_ms && (last_words_said(front) || front->end_ms <= front->now_ms))
+            front->done = true;
     }
 }
 

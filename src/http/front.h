@@ -203,6 +203,9 @@ void flight_flush(struct front *front);
 int flight_deadlines(struct front *front);
 void flights_close(struct front *front);
 
+/* The supervisor has gone: runs that are not over have no answer, and their clients' connections end. */
+void flights_lost(struct front *front);
+
 /* ---- the process ---- */
 
 struct constant {
@@ -229,6 +232,7 @@ struct front {
     bool lax_parser; /* libmicrohttpd before 1.0: head.c looks for what its parser lets pass */
     bool run_mhd;    /* it has work that its epoll descriptor does not show */
     bool done;
+    uint64_t end_ms; /* not 0: the supervisor has gone, and we end then, or once every client has its answer */
     int exit_status;
     struct wire_setup setup;
     enum serving serving;

@@ -43,7 +43,7 @@ struct run {
     struct limits limits;
     int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
     uint64_t asked_us;
-    bool retried;
+    unsigned starts; /* times that a jail took it: one may be killed from outside */
     struct run *next; /* in the queue */
 };
 

@@ -28,6 +28,7 @@ enum {
     WATCHDOG_US = 20000, /* how often a run's memory is looked at where no cgroup counts it */
     LOOK_LEAST_US = 5000,
     OOM_LOOKS = 20,
+    STARTS_MOST = 3,
 };
 
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state)
@@ -267,9 +268,14 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
         return;
     }
     if (wire_send(slot->control, &start) != WIRE_OK) {
+        /* It died while it waited; nothing of the run has begun. */
+        slot->run = NULL;
+        slot_set_state(engine, slot, SLOT_DYING);
         slot_kill(engine, slot, CAUSE_LOST);
+        run_requeue(engine, run);
         return;
     }
+    run->starts++;
     front_send(engine, &started);
     drop_fd(&slot->control);
     drop_fd(&slot->report);
@@ -428,9 +434,8 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     slot->run = NULL;
     if ((slot->facts.cause == CAUSE_WALL || slot->facts.cause == CAUSE_CPU) && WIFEXITED(status))
         slot->facts.cause = CAUSE_NONE; /* it came to its end before our signal did */
-    if ((outside || slot->facts.cause == CAUSE_LOST) && !run->retried && !engine->quit) {
+    if ((outside || slot->facts.cause == CAUSE_LOST) && run->starts < STARTS_MOST && !engine->quit) {
         log_event(LOG_WARNING, "a run was killed from outside and is started anew", log_number("pid", slot->pid));
-        run->retried = true;
         slot_free(engine, slot);
         run_requeue(engine, run);
         return;

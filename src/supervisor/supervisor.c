@@ -6,6 +6,7 @@
 #include "scope.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -392,7 +393,7 @@ static void drain_step(struct engine *engine)
         return;
     for (size_t i = 0; i < engine->slot_count; i++) {
         if (engine->slots[i].state == SLOT_RUNNING) {
-            engine->slots[i].run->retried = true;
+            engine->slots[i].run->starts = UINT_MAX; /* and not again */
             slot_kill(engine, &engine->slots[i], CAUSE_LOST);
         }
     }

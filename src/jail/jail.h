@@ -115,8 +115,9 @@ int jail_template(const struct jail_plan *plan, const struct jail_path *extra, s
 /* In the zygote, once, before the first clone. */
 int jail_arm(const struct jail_plan *plan, struct fault *fault);
 
-/* Where no cgroup counts, RLIMIT_AS does, and it counts what thread stacks reserve: so threads get smaller ones there (from the
- * soft RLIMIT_STACK that the zygote is exec'ed with; the first thread's own is the policy's again in the run). */
+/* Where no cgroup counts, RLIMIT_AS does, and it counts what thread stacks reserve: so threads get smaller ones there
+ * (from the soft RLIMIT_STACK that the zygote is exec'ed with; the first thread's own is the policy's again in the
+ * run). */
 #define JAIL_THREAD_STACK (UINT64_C(2) << 20)
 
 /* clone3() flags for a run. */

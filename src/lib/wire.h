@@ -27,8 +27,8 @@ enum wire_type {
     WIRE_REFUSED,   /* supervisor → front: not run at all. Last word on this id */
     WIRE_PLAN,      /* supervisor → zygote: once, first */
     WIRE_READY,     /* zygote → supervisor: warm and able to clone */
-    WIRE_SPAWN,     /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends), cgroup files */
-    WIRE_SPAWNED,   /* zygote → supervisor: fds: pidfd */
+    WIRE_SPAWN, /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends), cgroup files */
+    WIRE_SPAWNED,      /* zygote → supervisor: fds: pidfd */
     WIRE_SPAWN_FAILED, /* zygote → supervisor */
     WIRE_ENTER,        /* supervisor → run: cgroup and uid map are set; close the jail around you */
     WIRE_JAILED,       /* run → supervisor: jailed, waiting. fds: seccomp listener, where there is one */

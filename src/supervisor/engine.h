@@ -43,7 +43,7 @@ struct run {
     struct limits limits;
     int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
     uint64_t asked_us;
-    unsigned starts; /* times that a jail took it: one may be killed from outside */
+    unsigned starts;  /* times that a jail took it: one may be killed from outside */
     struct run *next; /* in the queue */
 };
 
@@ -66,7 +66,7 @@ struct slot {
     uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
     unsigned oom_looks; /* left to make at short intervals: the kernel tells of want before it has killed */
     bool killed;
-    bool notified; /* it had a listener */
+    bool notified;    /* it had a listener */
     unsigned notices; /* answered denials */
     struct slot *next_free;
 };
@@ -126,6 +126,7 @@ struct engine {
     unsigned jail_failures; /* in a row */
     struct fault jail_fault;
     uint64_t spawn_retry_us;
+    uint64_t started_us; /* when the last run began */
     bool draining, quit;
     uint64_t drain_deadline_us;
     enum serving serving;

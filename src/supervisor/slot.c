@@ -254,7 +254,7 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     start.start.limits = run->limits;
     started.started.id = run->id;
     slot->run = run;
-    slot->started_us = now;
+    slot->started_us = engine->started_us = now;
     slot->facts = (struct facts){.queued_us = now - run->asked_us, .layers = slot->layers};
     slot->wall_deadline_us = now + run->limits.value[LIMIT_WALL] * 1000;
     slot->look_us = now + run->limits.value[LIMIT_CPU] * 1000 / engine->cores;

@@ -18,6 +18,7 @@ enum {
     SPAWNS_AT_ONCE = 8, /* ordered of the zygote and not yet answered: keeps its queue, and a request's wait, short */
     ENTER_TIMEOUT_US = 5000000,
     RETRY_AFTER_S = 1,
+    REFILL_WAIT_US = 20000,
 };
 
 uint64_t now_us(void)
@@ -233,6 +234,10 @@ static void refill(struct engine *engine)
 {
     uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
     uint64_t room = engine->concurrency - engine->in_state[SLOT_RUNNING];
+    /* A clone costs more CPU than a short run: while runs are on and half of the pool is there, theirs comes first. */
+    if (engine->in_state[SLOT_RUNNING] && engine->in_state[SLOT_WAITING] >= (engine->pool + 1) / 2 &&
+        now_us() < engine->started_us + REFILL_WAIT_US)
+        return;
     uint64_t want = engine->pool + (engine->queued < room ? engine->queued : room);
     while (may_spawn(engine) &&
            engine->in_state[SLOT_WAITING] + engine->in_state[SLOT_SPAWNING] + engine->in_state[SLOT_ENTERING] < want) {
@@ -371,6 +376,8 @@ static int look_at_clock(struct engine *engine)
         SOONER(engine->spawn_retry_us);
     if (engine->draining)
         SOONER(engine->drain_deadline_us);
+    if (engine->in_state[SLOT_WAITING] < engine->pool && engine->started_us + REFILL_WAIT_US > now)
+        SOONER(engine->started_us + REFILL_WAIT_US);
     if (engine->zygote.child.ready)
         SOONER(now + 60000000); /* recycling by age needs no better clock */
 #undef SOONER

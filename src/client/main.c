@@ -158,7 +158,10 @@ static int parse_arguments(struct arguments *arguments, int argc, char **argv)
             return complain(EXIT_USAGE, "one script at a time: \"%s\" or \"%s\"?", arguments->script, argv[i]);
         arguments->script = argv[i];
     }
-    return arguments->script ? 0 : complain(EXIT_USAGE, "needs a FILE (see safe-script run --help)");
+    if (arguments->script)
+        return 0;
+    complain(EXIT_USAGE, "needs a FILE (see safe-script run --help)");
+    return EXIT_USAGE;
 }
 
 static int put_text_file(struct buffer *body, const char *name, const char *path)

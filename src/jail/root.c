@@ -114,8 +114,8 @@ static int walk(struct tree *tree, const char *path, char physical[PATH_MAX], st
 
 static int collect(struct tree *tree, const struct jail_path *path, struct fault *fault)
 {
-    char physical[PATH_MAX];
-    struct stat status;
+    char physical[PATH_MAX] = "";
+    struct stat status = {0};
     uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID;
     int missing = walk(tree, path->host, physical, fault);
     if (missing < 0 || (missing && path->optional))
@@ -148,7 +148,7 @@ static bool is_shown_already(const struct tree *tree, size_t index)
     const struct shown *one = &tree->shown[index];
     for (size_t i = 0; i < index; i++) {
         const struct shown *other = &tree->shown[i];
-        const char *rest = other->link && strcmp(other->at, one->at) ? NULL : below(one->at, other->at);
+        const char *rest = other->link && strcmp(other->at, one->at) != 0 ? NULL : below(one->at, other->at);
         if (!rest)
             continue;
         if (one->link || other->link)
@@ -305,7 +305,7 @@ int root_template(const struct jail_plan *plan, const struct jail_path *extra, s
     int result = build(tree, extra, extra_count, fault);
     for (size_t i = 0; i < tree->count; i++) /* the texts go with the process, which is about to exec */
         drop_fd(&tree->shown[i].tree);
-    return result;
+    return result; /* NOLINT(clang-analyzer-unix.Malloc) */
 }
 
 int root_apply(const struct jail_plan *plan, uint64_t disk_bytes, struct fault *fault)

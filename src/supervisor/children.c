@@ -192,8 +192,9 @@ static void zygote_exec(struct engine *engine, int socket)
 {
     /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in
      * the first thread glibc does without it in all, and the filter need not allow it. */
+    static const char home[] = "HOME=" RUN_WORK;
     static const char *const environment[] = {
-        "HOME=" RUN_WORK,
+        home,
         "PATH=/usr/bin:/bin",
         "LANG=C.UTF-8",
         "MALLOC_ARENA_MAX=1",

@@ -96,6 +96,35 @@ def test_sigterm_drains(start_server, mode):
     server.traces.assert_clean(server.pid, tree)
 
 
+def test_an_answer_under_way_outlives_the_drain(start_server, mode):
+    """Six megabytes of JSON for a client that reads it late: more than sockets hold by themselves."""
+    server = start_server(**user(mode))
+    body = json.dumps({"script": "def main():\n    print('\\x01' * 1000000)\n    return {}\n"}).encode()
+    with server.wire() as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        wire.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wire.socket.recv(1, socket.MSG_PEEK)  # it is decided
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.7)
+        answer = wire.answer()
+        assert answer.status == 200
+        assert len(answer.body) > 6_000_000 and answer.json["result"] == {}
+    assert server.wait_exit() == 0
+
+
+def test_a_client_that_takes_no_answer_does_not_hold_up_the_end(start_server, mode):
+    server = start_server(**user(mode))
+    body = json.dumps({"script": "def main():\n    print('\\x01' * 1000000)\n    return {}\n"}).encode()
+    with server.wire() as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        wire.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wire.socket.recv(1, socket.MSG_PEEK)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        assert time.monotonic() - started < 5
+
+
 def test_what_comes_while_draining_is_refused_or_answered(start_server):
     server = start_server()
     flying = background(server.execute, spin(4))

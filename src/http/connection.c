@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum {
-    LOOKS_MOST = 128, /* at a head on a Unix socket: see waiting_go_on() */
+    LOOKS_MOST = 8, /* at a head on a Unix socket: see waiting_go_on() */
     ACCEPT_BATCH = 64,
     ACCEPT_PAUSE_MS = 100,   /* when there are no descriptors left */
     LINGER_MS = 3000,        /* a refused request's rest is read and dropped for so long … */

@@ -265,6 +265,10 @@ void flight_start(struct front *front, struct connection *connection)
     struct span body = {exchange->body, exchange->body_length};
     struct request request = {0};
     struct request_error error;
+    if (front->end_ms) {
+        exchange_refuse(connection, 503, 1, "the server is stopping");
+        return;
+    }
     struct flight *flight = flight_new();
     if (flight && request_parse(body, exchange->content_type, &front->setup.limits, flight->nonce, &request, &error)) {
         exchange_refuse(connection, error.http, error.http == 503, "%s", error.text);

@@ -162,7 +162,7 @@ struct queue {
 };
 
 void connection_accept(struct front *front, struct watch *watch, uint32_t events);
-void connection_notify(void *front, struct MHD_Connection *mhd, void **context,
+void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
                        enum MHD_ConnectionNotificationCode code);
 void connection_phase(struct connection *connection, enum phase phase);
 

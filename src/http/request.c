@@ -185,8 +185,8 @@ static int check_directories(const struct request_work *work)
         char first[SHOWN], second[SHOWN];
         if (other.length > file.length && other.bytes[file.length] == '/' &&
             memcmp(file.bytes, other.bytes, file.length) == 0)
-            return refuse(work->error, 400, "field \"files\": path \"%s\" is also a directory of \"%s\"", shown(file, first),
-                          shown(other, second));
+            return refuse(work->error, 400, "field \"files\": path \"%s\" is also a directory of \"%s\"",
+                          shown(file, first), shown(other, second));
     }
     return 0;
 }
@@ -253,7 +253,8 @@ static int file_content(struct request_work *work, const char *name, const struc
     if (result < 0)
         return refuse(work->error, 400, "field \"files\": file \"%s\" is not valid base64", name);
     if (surrogates)
-        return refuse(work->error, 400, "field \"files\": file \"%s\" holds a lone surrogate, which UTF-8 cannot hold", name);
+        return refuse(work->error, 400, "field \"files\": file \"%s\" holds a lone surrogate, which UTF-8 cannot hold",
+                      name);
     return 0;
 }
 
@@ -268,7 +269,8 @@ static int add_file(struct request_work *work, const struct json_value *key, con
     const char *fault = path.failed ? NULL : path_fault(span);
     shown(span, name);
     if (fault)
-        result = refuse(work->error, 400, "field \"files\": path \"%s\" %s", name, surrogates ? "holds a lone surrogate" : fault);
+        result = refuse(work->error, 400, "field \"files\": path \"%s\" %s", name,
+                        surrogates ? "holds a lone surrogate" : fault);
     else
         result = file_content(work, name, value, &data);
     if (result == 0) {
@@ -475,8 +477,8 @@ static size_t parameter_length(const char *text)
     return end ? (size_t)(end - text) + 1 : strlen(text);
 }
 
-/* True when what follows the media type is parameters, and none of them says another character set than UTF-8 (RFC 9110,
- * 5.6.6: empty ones are allowed; RFC 8259: JSON defines none, so others mean nothing). */
+/* True when what follows the media type is parameters, and none of them says another character set than UTF-8 (RFC
+ * 9110, 5.6.6: empty ones are allowed; RFC 8259: JSON defines none, so others mean nothing). */
 static bool parameters_fine(const char *text)
 {
     static const char *const charsets[] = {"charset=utf-8", "charset=\"utf-8\""};

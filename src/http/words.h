@@ -1,4 +1,5 @@
-/* What a run record says of layers and denials, worded from the facts. Shared by the front and the command line's client. */
+/* What a run record says of layers and denials, worded from the facts. Shared by the front and the command line's
+ * client. */
 #ifndef SAFE_SCRIPT_WORDS_H
 #define SAFE_SCRIPT_WORDS_H
 

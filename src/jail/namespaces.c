@@ -57,8 +57,8 @@ static int write_at(int directory, const char *path, const char *text, struct fa
 static int map_self(int proc, uid_t uid, gid_t gid, struct fault *fault)
 {
     char uids[48], gids[48];
-    snprintf(uids, sizeof uids, "%u %u 1", RUN_UID, uid);
-    snprintf(gids, sizeof gids, "%u %u 1", RUN_UID, gid);
+    snprintf(uids, sizeof uids, "%d %u 1", RUN_UID, uid);
+    snprintf(gids, sizeof gids, "%d %u 1", RUN_UID, gid);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* else root owns our files in /proc */
     if (write_at(proc, "self/setgroups", "deny", fault) || write_at(proc, "self/gid_map", gids, fault) ||
         write_at(proc, "self/uid_map", uids, fault))
@@ -70,7 +70,7 @@ int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault)
 {
     static const char *const maps[] = {"gid_map", "uid_map"};
     char path[48], line[48];
-    snprintf(line, sizeof line, "%u %u 1", RUN_UID, uid);
+    snprintf(line, sizeof line, "%d %u 1", RUN_UID, uid);
     for (size_t i = 0; i < COUNT(maps); i++) {
         snprintf(path, sizeof path, "/proc/%d/%s", pid, maps[i]);
         if (write_at(AT_FDCWD, path, line, fault))

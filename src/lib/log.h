@@ -23,7 +23,7 @@ void log_open(const char *process, enum log_level least);
 
 /* log_event(LOG_INFO, "run finished", log_text("id", id), log_number("wall_ms", 12)); */
 #define log_event(level, event, ...)                                                                                   \
-    log_line((level), (event), (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.name = NULL}})
+    log_line((level), (event), (const struct log_field[]){{.name = NULL}, ##__VA_ARGS__, {.name = NULL}} + 1)
 void log_line(enum log_level level, const char *event, const struct log_field *fields);
 
 void log_fault(enum log_level level, const char *event, const struct fault *fault);

@@ -23,7 +23,6 @@
  * jail. */
 enum { REPORT = 3, CONTROL = JAIL_PROC_FD + 1, LAST_KEPT = REPORT };
 
-
 /* The one secret of a run. Never in a Python object, and in no frame that a script can see. */
 static uint8_t nonce[NONCE_BYTES];
 

@@ -22,7 +22,7 @@ static const struct {
     {WIRE_OUTCOME, LINK_FRONT, true, sizeof(struct wire_outcome), 0, 0},
     {WIRE_REFUSED, LINK_FRONT, true, sizeof(struct wire_refused), 0, 0},
     {WIRE_READY, LINK_ZYGOTE, false, sizeof(struct wire_ready), 0, 0},
-    {WIRE_SPAWN, LINK_ZYGOTE, true, sizeof(struct wire_spawn), 4, 5},
+    {WIRE_SPAWN, LINK_ZYGOTE, true, sizeof(struct wire_spawn), 4, 10},
     {WIRE_SPAWNED, LINK_ZYGOTE, false, sizeof(struct wire_spawned), 1, 1},
     {WIRE_SPAWN_FAILED, LINK_ZYGOTE, false, sizeof(struct wire_spawn_failed), 0, 0},
     {WIRE_ENTER, LINK_RUN, true, sizeof(struct wire_empty), 0, 0},

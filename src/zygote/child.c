@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -315,6 +316,20 @@ static _Noreturn void serve_job(const struct jail_plan *plan)
     report(&said, &limits);
 }
 
+static void die_of(int number)
+{
+    signal(number, SIG_DFL);
+    raise(number); /* the supervisor is asked about it: see policy.c, tgkill */
+}
+
+/* alarm() is a kernel's signal to PID 1, which drops it where nobody handles it. A script that sets a handler replaces
+ * this one; Python goes on saying SIG_DFL, as it looked when it started. */
+static void make_alarm_mortal(const struct jail_plan *plan)
+{
+    if (plan->denials && (jail_clone_flags(plan) & CLONE_NEWPID))
+        signal(SIGALRM, die_of);
+}
+
 _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spawn)
 {
     struct fault fault;
@@ -334,6 +349,7 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
     script_renew();
     enter_jail(plan, disk_bytes);
     script_enter(directory);
+    make_alarm_mortal(plan);
     script_rehearse();
     serve_job(plan);
 }

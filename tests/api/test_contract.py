@@ -90,6 +90,7 @@ ERRORS = {
     "tuple as key": ("def main():\n    return {(1, 2): 3}\n", r"(?i)(?=.*\bkeys?\b).*tuple.*"),
     "SIGSEGV": ("import ctypes\ndef main():\n    ctypes.string_at(0)\n", r"script was killed by signal SIGSEGV"),
     "SIGABRT": ("import os\ndef main():\n    os.abort()\n", r"script was killed by signal SIGABRT"),
+    "SIGALRM": ("import signal, time\ndef main():\n    signal.alarm(1)\n    time.sleep(8)\n", r"script was killed by signal SIGALRM"),
     "SIGKILL": ("import os\ndef main():\n    os.kill(os.getpid(), 9)\n    return {}\n", r"script was killed by signal SIGKILL"),
     "SIGTERM": ("import os\ndef main():\n    os.kill(os.getpid(), 15)\n    return {}\n", r"script was killed by signal SIGTERM"),
     "os._exit(3)": ("import os\ndef main():\n    os._exit(3)\n", r"script exited with status 3 before main\(\) returned"),

@@ -14,6 +14,7 @@
 #define SAFE_SCRIPT_JSON_H
 
 #include "frames.h"
+#include "text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,18 +56,5 @@ int json_canonical(struct span text, struct json_error *error);
 /* Appends a JSON string of any bytes: invalid UTF-8 becomes U+FFFD (one for each maximal ill-formed part, as Python's
  * "replace" does), control characters are escaped. With quotes. */
 void json_put_string(struct buffer *out, struct span text);
-
-/* Length of the longest valid UTF-8 prefix: text.length when all of it is valid, else the offset of what is not. */
-size_t utf8_prefix(struct span text);
-
-/* The text without an incomplete character at its end, as it is left where a limit cut it; other faults stay. */
-struct span utf8_uncut(struct span text);
-
-/* The bytes of a C string. */
-struct span text_span(const char *text);
-
-/* Standard base64 with padding, nothing else allowed, no bits that mean nothing. Returns 0, or -1 when it is not. */
-int base64_decode(struct span text, struct buffer *out);
-void base64_encode(struct span bytes, struct buffer *out);
 
 #endif

@@ -1,6 +1,7 @@
 #include "outcome.h"
 
 #include "scope.h"
+#include "text.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -43,66 +44,6 @@ const char *signal_name(int number, char text[16])
     }
     snprintf(text, 16, "signal %d", number);
     return text;
-}
-
-/* Length of the valid UTF-8 sequence at the front of from, 0 when there is none (RFC 3629: no overlong, no surrogate).
- */
-static size_t utf8_sequence(struct span from)
-{
-    const uint8_t *b = from.bytes;
-    uint8_t low = 0x80, high = 0xbf;
-    size_t length;
-    if (b[0] < 0x80)
-        return 1;
-    if (b[0] >= 0xc2 && b[0] <= 0xdf)
-        length = 2;
-    else if ((b[0] & 0xf0) == 0xe0)
-        length = 3;
-    else if (b[0] >= 0xf0 && b[0] <= 0xf4)
-        length = 4;
-    else
-        return 0;
-    low = b[0] == 0xe0 ? 0xa0 : b[0] == 0xf0 ? 0x90 : low;
-    high = b[0] == 0xed ? 0x9f : b[0] == 0xf4 ? 0x8f : high;
-    if (from.length < length || b[1] < low || b[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++) {
-        if ((b[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    return length;
-}
-
-size_t text_one_line(char *text, size_t size, struct span from)
-{
-    static const char ellipsis[] = "…", replacement[] = "\xef\xbf\xbd";
-    size_t used = 0, cut = 0; /* cut: where the text ends if the ellipsis has to follow */
-    while (from.length) {
-        size_t taken = utf8_sequence(from), length = taken;
-        const char *piece = (const char *)from.bytes;
-        if (taken == 0) {
-            piece = replacement;
-            length = 3;
-            taken = 1;
-        } else if (taken == 1 && (*piece < 0x20 || *piece == 0x7f)) {
-            piece = " ";
-        } else if (taken == 2 && (uint8_t)piece[0] == 0xc2 && (uint8_t)piece[1] < 0xa0) {
-            piece = " "; /* C1 controls */
-            length = 1;
-        }
-        if (used + length + 1 > size) {
-            memcpy(text + cut, ellipsis, sizeof ellipsis);
-            return cut + sizeof ellipsis - 1;
-        }
-        memcpy(text + used, piece, length);
-        used += length;
-        if (used + sizeof ellipsis <= size)
-            cut = used;
-        from.bytes += taken;
-        from.length -= taken;
-    }
-    text[used] = 0;
-    return used;
 }
 
 static void decide(struct outcome *outcome, enum status status, const char *message)

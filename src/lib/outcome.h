@@ -4,6 +4,7 @@
 
 #include "frames.h"
 #include "run.h"
+#include "text.h"
 
 #include <stdbool.h>
 
@@ -61,9 +62,5 @@ void outcome_decide(const struct facts *facts, const struct verdict *verdict, co
 
 /* "SIGSEGV", or "signal 42" written into text. */
 const char *signal_name(int number, char text[16]);
-
-/* Copies bytes as one line of valid UTF-8: invalid bytes become U+FFFD, control characters a space; cut at a character
- * boundary with "…" when it does not fit. Always terminated. Returns the length. */
-size_t text_one_line(char *text, size_t size, struct span from);
 
 #endif

@@ -343,6 +343,10 @@ int exchange_open(struct front *front)
      * new one. TURBO: try to read at once; and no shutdown() before close(), which connection_notify() does where it
      * matters. */
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO;
+#if MHD_VERSION >= 0x00097707
+    /* Else MHD_add_connection() only queues the connection, and connection_notify() is late. We are one thread. */
+    flags |= MHD_USE_NO_THREAD_SAFETY;
+#endif
     front->lax_parser = strncmp(MHD_get_version(), "0.", 2) == 0;
     front->daemon =
         MHD_start_daemon(flags, 0, NULL, NULL, on_request, front, MHD_OPTION_NOTIFY_COMPLETED, on_completed, front,

@@ -112,7 +112,7 @@ static void match_path(struct peek *peek, uint8_t c)
     enum { SCHEME = sizeof scheme - 1, PREFIX = sizeof prefix - 1, NO_MATCH = UINT8_MAX };
     if (peek->scheme < SCHEME) {
         uint8_t lower = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-        bool more = peek->scheme == peek->target_length && lower == scheme[peek->scheme];
+        bool more = peek->scheme == peek->target_length && lower == (uint8_t)scheme[peek->scheme];
         peek->scheme = more ? peek->scheme + 1 : NO_MATCH;
         if (more)
             return;
@@ -122,7 +122,7 @@ static void match_path(struct peek *peek, uint8_t c)
         peek->scheme = NO_MATCH;
     }
     if (peek->prefix < PREFIX)
-        peek->prefix = c == prefix[peek->prefix] ? peek->prefix + 1 : NO_MATCH;
+        peek->prefix = c == (uint8_t)prefix[peek->prefix] ? peek->prefix + 1 : NO_MATCH;
     if (peek->prefix == PREFIX)
         peek->problem = true;
 }

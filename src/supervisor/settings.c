@@ -206,10 +206,11 @@ static int on_file_entry(void *user, const char *section, const char *name, cons
         refuse(settings, where, "out of memory");
         return 0;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): kept */
     int result = set(settings, where, limit, name, strlen(name), kept, &file->seen);
     if (result > 0)
         refuse(settings, where, "unknown setting");
-    return result == 0; /* NOLINT(clang-analyzer-unix.Malloc): kept */
+    return result == 0;
 }
 
 static int load_file(struct settings *settings, const char *path)

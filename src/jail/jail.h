@@ -132,6 +132,11 @@ int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault);
  * the supervisor and closes it) or -1. Allocates nothing. Returns 0 or -1 with *fault. */
 int jail_apply(const struct jail_plan *plan, uint64_t disk_bytes, int *listener, struct fault *fault);
 
+/* In the run, after its listener has been sent: the limit of open files. Not earlier, because it also bounds the
+ * descriptors in flight of a kernel uid (unix(7), ETOOMANYREFS): where runs share one, a run that holds many in flight
+ * would else keep the others from sending theirs. */
+int jail_limit_files(const struct jail_plan *plan, struct fault *fault);
+
 /* In the run, after WIRE_START: lowers the rlimits to a request's own limits. Works after jail_apply(). */
 int jail_lower(const struct jail_plan *plan, const struct limits *limits, struct fault *fault);
 

@@ -188,9 +188,12 @@ const struct call_row policy_calls[] = {
     {CALL(exit), ALLOW, .reason = "end of a thread"},
     {CALL(exit_group), ALLOW, .reason = "end of a process"},
     {CALL(futex), ALLOW, CHECKS(BESIDES(1, FUTEX_OPTIONS, FUTEX_WAIT)), .reason = "locks"},
-    {CALL(futex), ALLOW, CHECKS(BESIDES(1, FUTEX_OPTIONS, FUTEX_WAKE)), .reason = "locks"},
+    /* Shared wakes reach whoever maps the same file: other runs, where it is one of the root's. So they are for those
+     * who may fork only; waiting for a shared one is how threads are joined (the kernel wakes). */
+    {CALL(futex), ALLOW, CHECKS(IS(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG)), .reason = "locks"},
+    {CALL(futex), ALLOW, CHECKS(IS(1, FUTEX_WAKE)), .reason = "multiprocessing", .needs_processes = true},
     {CALL(futex), ALLOW, CHECKS(BESIDES(1, FUTEX_OPTIONS, FUTEX_WAIT_BITSET)), .reason = "locks with a time limit"},
-    {CALL(futex), ALLOW, CHECKS(BESIDES(1, FUTEX_OPTIONS, FUTEX_WAKE_BITSET)), .reason = "locks"},
+    {CALL(futex), ALLOW, CHECKS(IS(1, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG)), .reason = "locks"},
     {DETAIL(futex, 1), DENY, ENOSYS, .reason = "priority inheritance and requeueing are off"},
     {CALL(getpid), ALLOW, .reason = "os.getpid, raise()"},
     {CALL(kill), ASK, .reason = "os.kill: PID 1 could not signal itself"},

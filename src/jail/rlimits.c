@@ -114,8 +114,17 @@ static int set_row(const struct jail_plan *plan, size_t i, const struct limits *
 int rlimits_apply(const struct jail_plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_rlimit_count; i++) {
-        if (set_row(plan, i, &plan->limits, fault))
+        if (policy_rlimits[i].resource != RLIMIT_NOFILE && set_row(plan, i, &plan->limits, fault))
             return -1;
+    }
+    return 0;
+}
+
+int jail_limit_files(const struct jail_plan *plan, struct fault *fault)
+{
+    for (size_t i = 0; (plan->layers & LAYER_BIT(LAYER_RLIMITS)) && i < policy_rlimit_count; i++) {
+        if (policy_rlimits[i].resource == RLIMIT_NOFILE)
+            return set_row(plan, i, &plan->limits, fault);
     }
     return 0;
 }

@@ -62,8 +62,9 @@ static void decide_limit(struct outcome *outcome, enum status status, enum limit
 
 static void decide_signal(struct outcome *outcome, int number)
 {
-    char name[16], text[64];
-    snprintf(text, sizeof text, "script was killed by signal %s", signal_name(number, name));
+    char other[16], text[64];
+    const char *name = signal_name(number, other);
+    snprintf(text, sizeof text, "script was killed by %s%s", name == other ? "" : "signal ", name);
     decide(outcome, STATUS_KILLED, text);
 }
 

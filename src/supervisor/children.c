@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -17,7 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { CHILD_SOCKET = 3 };
+enum { CHILD_SOCKET = 3, LIVED_US = 1000000, MESSAGES_AT_ONCE = 64 };
 
 /* In a forked child: the socket becomes descriptor 3, everything above it but `keep` is closed at exec. */
 static void child_descriptors(int socket)
@@ -138,26 +140,93 @@ void front_start(struct engine *engine)
 void front_tell_state(struct engine *engine)
 {
     struct wire_message message = {.type = WIRE_STATE, .state = {.serving = engine->serving}};
-    if (engine->front.pid && engine->front.socket >= 0)
-        wire_send(engine->front.socket, &message);
+    front_send(engine, &message);
 }
 
-void front_send(struct engine *engine, struct wire_message *message)
+/* While messages wait, nothing more is read from the front: its next orders would only make more of them. */
+static void front_wait_for(struct engine *engine, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = &engine->front.source};
+    epoll_ctl(engine->epoll, EPOLL_CTL_MOD, engine->front.socket, &event);
+}
+
+static void unsent_drop(struct engine *engine)
+{
+    while (engine->unsent_head) {
+        struct unsent *unsent = engine->unsent_head;
+        engine->unsent_head = unsent->next;
+        wire_close_fds(&unsent->message);
+        free(unsent);
+    }
+    engine->unsent_tail = &engine->unsent_head;
+}
+
+static struct unsent *unsent_copy(const struct wire_message *message)
+{
+    struct unsent *unsent = calloc(1, sizeof *unsent);
+    if (!unsent)
+        return NULL;
+    unsent->message = *message;
+    bool whole = true;
+    for (int i = 0; i < message->fd_count; i++) {
+        unsent->message.fds[i] = fcntl(message->fds[i], F_DUPFD_CLOEXEC, 0);
+        whole = whole && unsent->message.fds[i] >= 0;
+    }
+    if (whole)
+        return unsent;
+    wire_close_fds(&unsent->message);
+    free(unsent);
+    return NULL;
+}
+
+static void unsent_add(struct engine *engine, const struct wire_message *message)
+{
+    struct unsent *unsent = unsent_copy(message);
+    if (!unsent) {
+        /* Without this message its client would wait for ever. */
+        log_event(LOG_ERROR, "no memory or descriptors for a message to the front, which is ended");
+        kill(engine->front.pid, SIGKILL);
+        return;
+    }
+    if (!engine->unsent_head) {
+        engine->unsent_us = now_us();
+        front_wait_for(engine, EPOLLOUT);
+    }
+    *engine->unsent_tail = unsent;
+    engine->unsent_tail = &unsent->next;
+}
+
+void front_send(struct engine *engine, const struct wire_message *message)
 {
     if (!engine->front.pid || engine->front.socket < 0)
         return;
-    if (wire_send(engine->front.socket, message) == WIRE_OK)
-        return;
-    /* Thousands of messages unread: it hangs. A new one serves clients better. */
-    log_event(LOG_ERROR, "the front does not take messages and is ended");
-    kill(engine->front.pid, SIGKILL);
-    drop_fd(&engine->front.socket);
+    int result = engine->unsent_head ? WIRE_AGAIN : wire_send(engine->front.socket, message);
+    if (result == WIRE_AGAIN)
+        unsent_add(engine, message);
+}
+
+void front_flush(struct engine *engine)
+{
+    while (engine->unsent_head && engine->front.socket >= 0) {
+        struct unsent *unsent = engine->unsent_head;
+        if (wire_send(engine->front.socket, &unsent->message) == WIRE_AGAIN)
+            return;
+        engine->unsent_us = now_us();
+        engine->unsent_head = unsent->next;
+        if (!unsent->next)
+            engine->unsent_tail = &engine->unsent_head;
+        wire_close_fds(&unsent->message);
+        free(unsent);
+    }
+    if (engine->front.socket >= 0)
+        front_wait_for(engine, EPOLLIN);
 }
 
 void front_lost(struct engine *engine, int status)
 {
-    bool lived = now_us() - engine->front.started_us > 1000000;
+    bool lived = now_us() - engine->front.started_us > LIVED_US;
     child_ended(&engine->front, lived);
+    unsent_drop(engine);
     if (engine->front_once || engine->draining) {
         engine->front_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         engine->quit = true;
@@ -166,8 +235,12 @@ void front_lost(struct engine *engine, int status)
     log_event(LOG_ERROR, "the front ended and is started again", log_number("status", status));
     /* Its clients have gone with it. */
     for (size_t i = 0; i < engine->slot_count; i++) {
-        if (engine->slots[i].run)
-            slot_kill(engine, &engine->slots[i], CAUSE_CANCELLED);
+        struct run *run = engine->slots[i].run;
+        if (!run)
+            continue;
+        run->id = 0; /* the next front gives the same numbers again */
+        run->starts = UINT_MAX;
+        slot_kill(engine, &engine->slots[i], CAUSE_CANCELLED);
     }
     while (engine->queue_head) {
         struct run *run = engine->queue_head;
@@ -254,7 +327,10 @@ void zygote_start(struct engine *engine, struct zygote *zygote)
 void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
 {
     uint64_t generation = zygote->generation;
-    child_ended(&zygote->child, zygote->child.ready);
+    bool lived = zygote->child.ready && now_us() - zygote->child.started_us > LIVED_US;
+    if (!zygote->child.ready && zygote == &engine->zygote)
+        engine->jail_failures++;
+    child_ended(&zygote->child, lived);
     if (!engine->quit)
         log_event(LOG_ERROR, "a zygote ended and is started again", log_number("status", status));
     /* What was asked of it and not answered will not come; what it had cloned are our children and live on. */
@@ -290,6 +366,7 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
             slot_free(engine, &engine->slots[i]);
     }
     drop_fd(&old.child.socket);
+    kill(old.child.pid, SIGKILL); /* its runs are ours, and it holds nothing */
     engine->zygote = engine->next_zygote;
     engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
     engine->next_zygote = (struct zygote){.child = {.socket = -1, .source = {SOURCE_ZYGOTE, &engine->next_zygote}}};
@@ -327,7 +404,7 @@ static bool zygote_message(struct engine *engine, struct zygote *zygote, struct 
 
 void zygote_event(struct engine *engine, struct zygote *zygote)
 {
-    for (;;) {
+    for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
         struct wire_message message;
         int result = wire_receive(zygote->child.socket, LINK_ZYGOTE, false, &message);
         if (result == WIRE_AGAIN)

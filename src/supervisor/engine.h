@@ -39,12 +39,13 @@ struct source {
 };
 
 struct run {
-    uint64_t id; /* the front's */
+    uint64_t id; /* the front's; 0: its front has gone, nobody waits for it */
     struct limits limits;
     int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
     uint64_t asked_us;
-    unsigned starts;  /* times that a jail took it: one may be killed from outside */
-    struct run *next; /* in the queue */
+    uint64_t started_us; /* when it first began: its wall clock goes on through another start */
+    unsigned starts;     /* times that a jail took it: one may be killed from outside */
+    struct run *next;    /* in the queue */
 };
 
 struct slot {
@@ -66,8 +67,8 @@ struct slot {
     uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
     unsigned oom_looks; /* left to make at short intervals: the kernel tells of want before it has killed */
     bool killed;
-    bool notified;    /* it had a listener */
-    unsigned notices; /* answered denials */
+    bool notified;                       /* it had a listener */
+    unsigned refusals, signals, answers; /* notices of each kind */
     struct slot *next_free;
 };
 
@@ -84,6 +85,12 @@ struct child {
 struct zygote {
     struct child child;
     uint64_t generation, spawned;
+};
+
+/* A message that the front's socket had no room for; its descriptors are duplicates. */
+struct unsent {
+    struct unsent *next;
+    struct wire_message message;
 };
 
 struct program {
@@ -106,7 +113,9 @@ struct engine {
     bool front_once; /* the command line's client: when it ends, so do we, with its status */
     int front_status;
     struct child front;
-    int description; /* memfd with the text of /v1/jail */
+    struct unsent *unsent_head, **unsent_tail;
+    uint64_t unsent_us; /* when one of them last went out */
+    int description;    /* memfd with the text of /v1/jail */
     int listeners[LISTEN_MOST];
     size_t listener_count;
 
@@ -147,8 +156,9 @@ int engine_watch(struct engine *engine, int fd, struct source *source);
 void front_start(struct engine *engine);
 void front_lost(struct engine *engine, int status);
 void front_tell_state(struct engine *engine);
-/* Sends to the front; a front that does not take it is ended (its runs with it). */
-void front_send(struct engine *engine, struct wire_message *message);
+/* Sends to the front, in order, now or when its socket has room. A front that takes nothing for seconds is ended. */
+void front_send(struct engine *engine, const struct wire_message *message);
+void front_flush(struct engine *engine);
 void zygote_start(struct engine *engine, struct zygote *zygote);
 void zygote_lost(struct engine *engine, struct zygote *zygote, int status);
 void zygote_event(struct engine *engine, struct zygote *zygote);
@@ -164,6 +174,7 @@ void slot_oom(struct slot *slot);
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now);
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage);
 void slot_free(struct engine *engine, struct slot *slot);
+struct slot *slot_of(struct engine *engine, pid_t pid);
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state);
 
 /* notify.c: system calls that the jail's filter refused or asks about */

@@ -85,7 +85,10 @@ static int take_answer(struct interpreter *interpreter, const char *python, stru
             snprintf(interpreter->version, sizeof interpreter->version, "%s", line + 8);
         else if (strncmp(line, "hex ", 4) == 0)
             hex = strtoul(line + 4, NULL, 16);
-        else if (strncmp(line, "path ", 5) == 0 && interpreter->path_count < INTERPRETER_PATHS)
+        else if (strncmp(line, "path ", 5) == 0 && interpreter->path_count == INTERPRETER_PATHS)
+            return fault_set(fault, "interpreter", "path", E2BIG, "%s has more than %d directories in sys.path", python,
+                             INTERPRETER_PATHS);
+        else if (strncmp(line, "path ", 5) == 0)
             interpreter->paths[interpreter->path_count++] = (struct jail_path){.host = line + 5, .optional = true};
     }
     if (strncmp(interpreter->version, "CPython ", 8) != 0 || hex < 0x03090000)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -65,7 +66,8 @@ static void manual(void)
     }
     puts(".SH SETTINGS\nEach is a flag, a variable (\\-\\-grace\\-ms: SAFE_SCRIPT_GRACE_MS) or a key of the "
          "configuration file "
-         "([server] and [limits], key = value); the later wins: file, environment, flags. PORT sets the port alone. An "
+         "([server] and [limits], key = value); the later wins: file, environment, flags. PORT=N is listen = "
+         "127.0.0.1:N. An "
          "unknown "
          "name is an error everywhere.");
     settings_print(stdout, true);
@@ -138,34 +140,67 @@ static uint64_t memory_available(void)
     return sysinfo(&info) ? UINT64_MAX : ((uint64_t)info.totalram * info.mem_unit) / 4 * 3;
 }
 
-/* Every waiting or running jail holds up to six descriptors here. */
-static void raise_open_files(void)
+/* Descriptors here: of a jail (its pipes and sockets, its cgroup's files), of a queued run (its memfds), and our own.
+ */
+enum { JAIL_FDS = 26, QUEUED_FDS = 2, OWN_FDS = 64 };
+
+static uint64_t raise_open_files(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+    return limit.rlim_cur;
 }
 
-static void size_engine(struct engine *engine, const struct settings *settings)
+/* Makes pool, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word. */
+static int fit_open_files(struct engine *engine, struct settings *settings, struct fault *fault)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    engine->cores = cores < 1 ? 1 : (unsigned)cores;
+    uint64_t files = raise_open_files();
+    uint64_t jails = files < OWN_FDS + QUEUED_FDS ? 0 : (files - OWN_FDS) / 2 / JAIL_FDS;
+    if (jails < 4)
+        return fault_set(fault, "supervisor", "open files", EMFILE, "%" PRIu64 " are allowed; at least %d are needed",
+                         files, OWN_FDS + 8 * JAIL_FDS);
+    uint64_t before = engine->concurrency + engine->pool + settings->queue;
+    if (engine->pool > jails / 4)
+        engine->pool = jails / 4;
+    if (engine->concurrency > jails - engine->pool)
+        engine->concurrency = jails - engine->pool;
+    if (settings->queue > (files - OWN_FDS) / 2 / QUEUED_FDS)
+        settings->queue = (files - OWN_FDS) / 2 / QUEUED_FDS;
+    if (before != engine->concurrency + engine->pool + settings->queue)
+        log_event(LOG_WARNING, "open files are few: raise ulimit -n for more", log_number("files", files),
+                  log_number("pool", engine->pool), log_number("concurrency", engine->concurrency),
+                  log_number("queue", settings->queue));
+    return 0;
+}
+
+static int size_engine(struct engine *engine, struct settings *settings, struct fault *fault)
+{
+    cpu_set_t ours;
+    engine->cores = sched_getaffinity(0, sizeof ours, &ours) ? 1 : (unsigned)CPU_COUNT(&ours);
     uint64_t by_memory = memory_available() / settings->limits.value[LIMIT_MEMORY];
     uint64_t concurrency = engine->cores * UINT64_C(16);
     if (concurrency > by_memory)
         concurrency = by_memory < 1 ? 1 : by_memory;
     engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
     engine->pool = settings->pool ? settings->pool : engine->cores * UINT64_C(4);
-    raise_open_files();
+    return fit_open_files(engine, settings, fault);
 }
 
 /* Loads settings and probes the jail. Returns an exit status, 0 to go on. */
-static int prepare(struct engine *engine, struct settings *settings, int argc, char **argv, struct rest *rest)
+static int prepare(struct engine *engine, struct settings *settings, int argc, char **argv, struct rest *rest,
+                   bool checkable)
 {
     if (settings_load(settings, argc, argv, rest)) {
         fprintf(stderr, "safe-script: %s\n", settings->error);
+        return EXIT_USAGE;
+    }
+    if (settings->check_config && !checkable) {
+        fputs("safe-script: --check-config goes with serve\n", stderr);
         return EXIT_USAGE;
     }
     if (settings->check_config)
@@ -195,17 +230,15 @@ static int fail(const struct fault *fault)
 }
 
 /* What serve and run have in common: the minimum, the interpreter, our own files. */
-static int open_engine(struct engine *engine, const char *front, struct fault *fault)
+static int open_engine(struct engine *engine, struct settings *settings, const char *front, struct fault *fault)
 {
     char path[4096 + 32];
-    const struct settings *settings = engine->settings;
     if (jail_weakest(engine->plan.layers, (unsigned)settings->walls)) {
         fputs("safe-script: the jail is not strong enough here to run strangers' code:\n", stderr);
         describe_text(stderr, &engine->plan, engine->reports, (unsigned)settings->walls);
         return fault_set(fault, "jail", "probe", 0, "see above; --walls 1 accepts less, on your own responsibility");
     }
-    size_engine(engine, settings);
-    if (find_library(engine->library, sizeof engine->library, fault) ||
+    if (size_engine(engine, settings, fault) || find_library(engine->library, sizeof engine->library, fault) ||
         interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault))
         return -1;
     snprintf(path, sizeof path, "%s/%s", engine->library, front);
@@ -214,9 +247,11 @@ static int open_engine(struct engine *engine, const char *front, struct fault *f
         return fault_set(fault, "front", "open", errno, "%s", path);
     struct buffer text = {0};
     describe_json(&text, &engine->plan, engine->reports, (unsigned)settings->walls);
-    engine->description = memfd_create("jail", MFD_CLOEXEC);
-    bool written = engine->description >= 0 && !text.failed &&
-                   write(engine->description, text.bytes, text.length) == (ssize_t)text.length;
+    engine->description = memfd_create("jail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    bool written =
+        engine->description >= 0 && !text.failed &&
+        write(engine->description, text.bytes, text.length) == (ssize_t)text.length &&
+        fcntl(engine->description, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
     buffer_free(&text);
     if (!written)
         return fault_set(fault, "supervisor", "memfd_create", errno, "the jail's description");
@@ -248,7 +283,7 @@ static int serve(int argc, char **argv)
     static struct settings settings;
     struct rest rest;
     struct fault fault;
-    int status = prepare(&engine, &settings, argc, argv, &rest);
+    int status = prepare(&engine, &settings, argc, argv, &rest, true);
     if (status == 0)
         status = refuse_rest("serve", &rest);
     for (size_t i = 0; status == 0 && i < settings.listen_count; i++) {
@@ -261,13 +296,16 @@ static int serve(int argc, char **argv)
         return status;
     for (size_t i = 0; i < settings.listen_count; i++) {
         int fd = listen_open(settings.listen[i], &fault);
-        if (fd < 0)
+        if (fd < 0) {
+            settings.listen_count = i;
+            listen_remove(&settings);
             return fail(&fault);
+        }
         engine.listeners[engine.listener_count++] = fd;
     }
     static char front_name[] = "safe-script-http", *front_argv[] = {front_name, NULL};
     engine.front_program.argv = front_argv;
-    if (open_engine(&engine, "safe-script-http", &fault)) {
+    if (open_engine(&engine, &settings, "safe-script-http", &fault)) {
         engine_close(&engine);
         listen_remove(&settings);
         return fail(&fault);
@@ -290,7 +328,7 @@ static int run(int argc, char **argv)
     static struct settings settings;
     struct rest rest;
     struct fault fault;
-    int status = prepare(&engine, &settings, argc, argv, &rest);
+    int status = prepare(&engine, &settings, argc, argv, &rest, false);
     if (status)
         return status;
     log_open("supervisor", settings.log_level == LOG_INFO ? LOG_ERROR : (enum log_level)settings.log_level);
@@ -303,7 +341,7 @@ static int run(int argc, char **argv)
     engine.front_program.argv = client;
     engine.front_once = true;
     settings.concurrency = settings.pool = 1;
-    if (open_engine(&engine, "safe-script-run", &fault)) {
+    if (open_engine(&engine, &settings, "safe-script-run", &fault)) {
         engine_close(&engine);
         return fail(&fault);
     }
@@ -322,7 +360,7 @@ static int doctor(int argc, char **argv)
     static struct engine engine;
     static struct settings settings;
     struct rest rest;
-    int status = prepare(&engine, &settings, argc, argv, &rest);
+    int status = prepare(&engine, &settings, argc, argv, &rest, false);
     if (status)
         return status;
     bool json = rest.count == 1 && strcmp(rest.argument[0], "--json") == 0;
@@ -347,7 +385,7 @@ static int policy(int argc, char **argv)
     static struct engine engine;
     static struct settings settings;
     struct rest rest;
-    int status = prepare(&engine, &settings, argc, argv, &rest);
+    int status = prepare(&engine, &settings, argc, argv, &rest, false);
     if (status == 0)
         status = refuse_rest("policy", &rest);
     if (status == 0)
@@ -355,8 +393,18 @@ static int policy(int argc, char **argv)
     return status;
 }
 
+/* A descriptor of ours in the place of a closed 0, 1 or 2 would be read, or written over, as a stream. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+            _exit(EXIT_USAGE);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
         puts("safe-script " SAFE_SCRIPT_VERSION);

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 extern char **environ;
 
@@ -216,6 +217,9 @@ static int on_file_entry(void *user, const char *section, const char *name, cons
 static int load_file(struct settings *settings, const char *path)
 {
     struct file file = {.settings = settings, .path = path};
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return refuse(settings, path, "%s", strerror(EISDIR));
     int line = ini_parse(path, on_file_entry, &file);
     if (line == 0)
         return 0;

@@ -29,6 +29,7 @@ enum {
     LOOK_LEAST_US = 5000,
     OOM_LOOKS = 20,
     STARTS_MOST = 3,
+    OUTSIDE_CPU_US = 900000,
 };
 
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state)
@@ -56,6 +57,7 @@ void slot_free(struct engine *engine, struct slot *slot)
     if (slot->cgroup && cgroup_kill(slot->cgroup, &fault)) {
         /* Something in it would not die: never reuse it. */
         log_fault(LOG_WARNING, "a cgroup could not be emptied", &fault);
+        cgroup_free(slot->cgroup);
         slot->cgroup = NULL;
     }
     slot_set_state(engine, slot, SLOT_FREE);
@@ -130,7 +132,7 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     slot->serial = ++engine->serial;
     slot->zygote = engine->zygote.generation;
     slot->killed = false;
-    slot->notices = 0;
+    slot->refusals = slot->signals = slot->answers = 0;
     slot->oom_looks = 0;
     slot->layers = 0;
     slot->pid = 0;
@@ -139,6 +141,9 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     if (engine->plan.supervisor_maps)
         slot->uid = engine->plan.run_uid_base + (uint32_t)(engine->uid_next++ % engine->plan.run_uid_count);
     if (slot_prepare(engine, slot, &fault)) {
+        if (slot->cgroup)
+            cgroup_free(slot->cgroup); /* the next try makes a new one */
+        slot->cgroup = NULL;
         spawn_failed(engine, &fault);
         return;
     }
@@ -164,6 +169,10 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     ends_close(&ends);
     if (sent != WIRE_OK) {
         slot_close(slot); /* AGAIN: tried again at the next balance; CLOSED: its death is noticed elsewhere */
+        if (sent == WIRE_BROKEN) {
+            fault_set(&fault, "supervisor", "sendmsg", errno, "an order to the zygote");
+            spawn_failed(engine, &fault);
+        }
         return;
     }
     engine->free_slots = slot->next_free;
@@ -194,19 +203,27 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     struct fault fault;
     struct wire_message enter = {.type = WIRE_ENTER};
     slot->pidfd = pidfd;
-    slot->pid = pidfd_child(pidfd);
-    if (!slot->pid) {
-        log_event(LOG_ERROR, "the zygote named a process that is no run");
+    pid_t pid = pidfd_child(pidfd);
+    /* Ours already: another run, the front, a zygote. Gone already: it could not even begin. */
+    bool known = slot_of(engine, pid) || pid == engine->front.pid || pid == engine->zygote.child.pid ||
+                 pid == engine->next_zygote.child.pid;
+    if (!pid || known) {
+        fault_set(&fault, "zygote", "clone", 0, "%s",
+                  known ? "it named a process that is no new run" : "the run is gone");
+        spawn_failed(engine, &fault);
         slot_free(engine, slot);
         return;
     }
+    slot->pid = pid;
     slot_set_state(engine, slot, SLOT_ENTERING);
     if (engine->plan.supervisor_maps && jail_map_ids(slot->pid, slot->uid, &fault)) {
         spawn_failed(engine, &fault);
         slot_kill(engine, slot, CAUSE_LOST);
         return;
     }
-    if (wire_send(slot->control, &enter) != WIRE_OK || engine_watch(engine, slot->control, &slot->control_source))
+    /* Where it has ended already, its last word (JAIL_FAILED) is still there to be read. */
+    wire_send(slot->control, &enter);
+    if (engine_watch(engine, slot->control, &slot->control_source))
         slot_kill(engine, slot, CAUSE_LOST);
 }
 
@@ -256,7 +273,9 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     slot->run = run;
     slot->started_us = engine->started_us = now;
     slot->facts = (struct facts){.queued_us = now - run->asked_us, .layers = slot->layers};
-    slot->wall_deadline_us = now + run->limits.value[LIMIT_WALL] * 1000;
+    run->started_us = run->started_us ? run->started_us : now;
+    run->starts++;
+    slot->wall_deadline_us = run->started_us + run->limits.value[LIMIT_WALL] * 1000;
     slot->look_us = now + run->limits.value[LIMIT_CPU] * 1000 / engine->cores;
     if (!slot->cgroup)
         slot->look_us = now + WATCHDOG_US;
@@ -270,13 +289,14 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     if (wire_send(slot->control, &start) != WIRE_OK) {
         /* It died while it waited; nothing of the run has begun. */
         slot->run = NULL;
+        run->starts--;
         slot_set_state(engine, slot, SLOT_DYING);
         slot_kill(engine, slot, CAUSE_LOST);
         run_requeue(engine, run);
         return;
     }
-    run->starts++;
-    front_send(engine, &started);
+    if (run->id)
+        front_send(engine, &started);
     drop_fd(&slot->control);
     drop_fd(&slot->report);
     drop_fd(&slot->out);
@@ -313,20 +333,25 @@ static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
-/* Resident private memory by /proc, for places without a cgroup: the kernel's numbers, world-readable. */
+/* Resident memory that is the run's own, shared mappings included, for places without a cgroup: the kernel's numbers.
+ * Name:, the one line with bytes of a script's, is escaped by the kernel. What only lies in the tmpfs is bounded by its
+ * size. */
 static uint64_t slot_memory(const struct slot *slot)
 {
-    char path[40], text[160];
-    uint64_t size = 0, resident = 0, shared = 0;
-    snprintf(path, sizeof path, "/proc/%d/statm", slot->pid);
+    static const char *const names[] = {"\nRssAnon:", "\nRssShmem:"};
+    char path[40], text[4096];
+    uint64_t sum = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", slot->pid);
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (length <= 0)
         return 0;
     text[length] = 0;
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &size, &resident, &shared) != 3 || shared > resident)
-        return 0;
-    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        const char *line = strstr(text, names[i]);
+        sum += line ? strtoull(line + strlen(names[i]), NULL, 10) * 1024 : 0;
+    }
+    return sum;
 }
 
 /* The run's cgroup is out of memory, says the kernel, and will kill one of its processes; the rest must not go on as if
@@ -334,7 +359,8 @@ static uint64_t slot_memory(const struct slot *slot)
 void slot_oom(struct slot *slot)
 {
     uint64_t count;
-    if (read(cgroup_oom_event(slot->cgroup), &count, sizeof count) == sizeof count && slot->state == SLOT_RUNNING) {
+    if (slot->cgroup && read(cgroup_oom_event(slot->cgroup), &count, sizeof count) == sizeof count &&
+        slot->state == SLOT_RUNNING) {
         slot->oom_looks = OOM_LOOKS;
         slot->look_us = 0;
     }
@@ -403,12 +429,13 @@ static void slot_take_usage(struct slot *slot, const struct rusage *usage)
     facts->fork_denied = counted.fork_denied;
 }
 
-/* SIGKILL that neither we, nor the script itself, nor a limit sent: something outside killed the run. */
+/* SIGKILL that neither we, nor the script itself, nor a limit sent: something outside killed the run. A script can have
+ * the kernel do it by lowering its own RLIMIT_CPU, to a second at the least. */
 static bool killed_from_outside(const struct engine *engine, const struct slot *slot, int status)
 {
     const struct facts *facts = &slot->facts;
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !slot->killed && !facts->self_signal &&
-           !facts->oom_kills && facts->cpu_us / 1000 < slot->run->limits.value[LIMIT_CPU] && slot->notified &&
+           !facts->oom_kills && facts->cpu_us < OUTSIDE_CPU_US && slot->notified &&
            (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES));
 }
 

@@ -17,6 +17,9 @@
 enum {
     SPAWNS_AT_ONCE = 8, /* ordered of the zygote and not yet answered: keeps its queue, and a request's wait, short */
     ENTER_TIMEOUT_US = 5000000,
+    WARM_TIMEOUT_US = 120000000,
+    FRONT_TIMEOUT_US = 20000000,
+    FAILURES_MOST = 10, /* in a row: no jail can be made here */
     RETRY_AFTER_S = 1,
     REFILL_WAIT_US = 20000,
 };
@@ -53,7 +56,8 @@ static void run_refuse(struct engine *engine, uint64_t id, enum refusal reason)
 void run_finish(struct engine *engine, struct run *run, const struct facts *facts)
 {
     struct wire_message message = {.type = WIRE_OUTCOME, .outcome = {.id = run->id, .facts = *facts}};
-    front_send(engine, &message);
+    if (run->id)
+        front_send(engine, &message);
     run_free(run);
 }
 
@@ -96,7 +100,7 @@ static void run_asked(struct engine *engine, struct wire_message *message)
         run_refuse(engine, id, engine->draining ? REFUSED_DRAINING : REFUSED_FULL);
         return;
     }
-    if (engine->jail_failures >= 10 && !engine->in_state[SLOT_WAITING]) {
+    if (engine->jail_failures >= FAILURES_MOST && !engine->in_state[SLOT_WAITING]) {
         wire_close_fds(message);
         run_refuse(engine, id, REFUSED_BROKEN);
         return;
@@ -121,6 +125,8 @@ static void run_cancelled(struct engine *engine, const struct wire_cancel *cance
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
         if (slot->state == SLOT_RUNNING && slot->run && slot->run->id == cancel->id) {
+            if (slot->killed && slot->facts.cause == CAUSE_LOST)
+                slot->facts.cause = cancel->cause; /* not to be started again for nobody */
             slot_kill(engine, slot, (enum cause)cancel->cause);
             return;
         }
@@ -137,7 +143,7 @@ static void run_cancelled(struct engine *engine, const struct wire_cancel *cance
 /* Returns false when the front broke the protocol. */
 static bool front_message(struct engine *engine, struct wire_message *message)
 {
-    if (message->type == WIRE_RUN && limits_in_bounds(engine, &message->run.limits) &&
+    if (message->type == WIRE_RUN && message->run.id && limits_in_bounds(engine, &message->run.limits) &&
         message->fd_count == (message->run.has_stdin ? 2 : 1)) {
         run_asked(engine, message);
         return true;
@@ -225,9 +231,22 @@ static void start_queued(struct engine *engine)
         unsigned need = 0;
         for (unsigned j = 0; j <= i; j++)
             need += wanted[j] == wanted[i];
-        if (coming(engine, wanted[i]) < need && may_spawn(engine))
+        if (coming(engine, wanted[i]) < need && may_spawn(engine) &&
+            engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE / 2)
             slot_spawn(engine, wanted[i]);
     }
+}
+
+/* Jails of the usual size that wait or are on their way: odd ones must not pass for the pool. */
+static unsigned usual_ready(const struct engine *engine)
+{
+    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
+    unsigned count = 0;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        const struct slot *slot = &engine->slots[i];
+        count += slot->disk_bytes == usual && slot->state >= SLOT_SPAWNING && slot->state <= SLOT_WAITING;
+    }
+    return count;
 }
 
 static void refill(struct engine *engine)
@@ -239,8 +258,7 @@ static void refill(struct engine *engine)
         now_us() < engine->started_us + REFILL_WAIT_US)
         return;
     uint64_t want = engine->pool + (engine->queued < room ? engine->queued : room);
-    while (may_spawn(engine) &&
-           engine->in_state[SLOT_WAITING] + engine->in_state[SLOT_SPAWNING] + engine->in_state[SLOT_ENTERING] < want) {
+    while (may_spawn(engine) && usual_ready(engine) < want) {
         unsigned before = engine->in_state[SLOT_SPAWNING];
         slot_spawn(engine, usual);
         if (engine->in_state[SLOT_SPAWNING] == before)
@@ -248,14 +266,35 @@ static void refill(struct engine *engine)
     }
 }
 
+static bool is_wanted(const struct engine *engine, uint64_t disk_bytes)
+{
+    for (const struct run *run = engine->queue_head; run; run = run->next) {
+        if (run->limits.value[LIMIT_DISK] == disk_bytes)
+            return true;
+    }
+    return false;
+}
+
+/* Jails made for a disk size that nobody asks for any more go at once: they hold places. */
 static void drop_odd_slots(struct engine *engine)
 {
-    /* A jail made for a disk size that nobody asks for any more. */
-    uint64_t usual = engine->settings->limits.value[LIMIT_DISK], now = now_us();
+    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
-        if (slot->state == SLOT_WAITING && slot->disk_bytes != usual && now - slot->state_us > 1000000)
+        if (slot->state == SLOT_WAITING && slot->disk_bytes != usual && !is_wanted(engine, slot->disk_bytes))
             slot_kill(engine, slot, CAUSE_LOST);
+    }
+}
+
+/* No jail can be had here any more: what waits for one is told so. */
+static void refuse_queued(struct engine *engine)
+{
+    if (engine->jail_failures < FAILURES_MOST || engine->in_state[SLOT_WAITING])
+        return;
+    while (engine->queue_head) {
+        struct run *run = queue_take(engine, &engine->queue_head);
+        run_refuse(engine, run->id, REFUSED_BROKEN);
+        run_free(run);
     }
 }
 
@@ -263,8 +302,9 @@ static void update_serving(struct engine *engine)
 {
     enum serving serving = engine->draining                                                      ? SERVING_DRAINING
                            : engine->in_state[SLOT_WAITING] + engine->in_state[SLOT_RUNNING] > 0 ? SERVING_READY
-                           : engine->serving == SERVING_READY && engine->jail_failures < 10      ? SERVING_READY
-                                                                                                 : SERVING_STARTING;
+                           : engine->serving == SERVING_READY && engine->jail_failures < FAILURES_MOST
+                               ? SERVING_READY
+                               : SERVING_STARTING;
     if (serving == engine->serving)
         return;
     engine->serving = serving;
@@ -287,13 +327,15 @@ void engine_balance(struct engine *engine)
 {
     keep_children(engine);
     start_queued(engine);
+    drop_odd_slots(engine);
+    refuse_queued(engine);
     refill(engine);
     update_serving(engine);
 }
 
 /* ---- signals and time ---- */
 
-static struct slot *slot_of(struct engine *engine, pid_t pid)
+struct slot *slot_of(struct engine *engine, pid_t pid)
 {
     for (size_t i = 0; i < engine->slot_count; i++) {
         if (engine->slots[i].pid == pid && engine->slots[i].state >= SLOT_ENTERING)
@@ -340,10 +382,24 @@ static void signal_event(struct engine *engine)
     struct signalfd_siginfo info[16];
     ssize_t length = read(engine->signal_fd, info, sizeof info);
     for (size_t i = 0; length > 0 && i < (size_t)length / sizeof *info; i++) {
-        if (info[i].ssi_signo == SIGTERM || info[i].ssi_signo == SIGINT)
+        if (info[i].ssi_signo != SIGCHLD)
             drain(engine);
     }
     reap(engine);
+}
+
+static void zygote_hangs(struct engine *engine)
+{
+    log_event(LOG_ERROR, "a zygote does not answer and is ended", log_number("pid", engine->zygote.child.pid));
+    if (engine->zygote.child.pid)
+        kill(engine->zygote.child.pid, SIGKILL); /* zygote_lost() frees its slots */
+}
+
+static void front_hangs(struct engine *engine)
+{
+    log_event(LOG_ERROR, "the front takes no messages and is ended");
+    kill(engine->front.pid, SIGKILL);
+    engine->unsent_us = now_us();
 }
 
 /* Looks at every deadline that has passed and returns the milliseconds to the next, -1 for none. */
@@ -363,11 +419,25 @@ static int look_at_clock(struct engine *engine)
                 slot_kill(engine, slot, CAUSE_LOST);
             else
                 SOONER(slot->state_us + ENTER_TIMEOUT_US);
-        } else if (slot->state == SLOT_WAITING && slot->disk_bytes != engine->settings->limits.value[LIMIT_DISK]) {
-            SOONER(slot->state_us + 1100000);
+        } else if (slot->state == SLOT_SPAWNING) {
+            if (now < slot->state_us + ENTER_TIMEOUT_US)
+                SOONER(slot->state_us + ENTER_TIMEOUT_US);
+            else
+                zygote_hangs(engine);
         }
     }
-    drop_odd_slots(engine);
+    if (engine->zygote.child.pid && !engine->zygote.child.ready) {
+        if (now < engine->zygote.child.started_us + WARM_TIMEOUT_US)
+            SOONER(engine->zygote.child.started_us + WARM_TIMEOUT_US);
+        else
+            zygote_hangs(engine);
+    }
+    if (engine->unsent_head && engine->front.pid) {
+        if (now < engine->unsent_us + FRONT_TIMEOUT_US)
+            SOONER(engine->unsent_us + FRONT_TIMEOUT_US);
+        else
+            front_hangs(engine);
+    }
     if (!engine->zygote.child.pid)
         SOONER(engine->zygote.child.retry_us);
     if (!engine->front.pid && !engine->draining)
@@ -387,7 +457,8 @@ static int look_at_clock(struct engine *engine)
 /* While draining: ends what is left at the deadline, and us when nothing is. */
 static void drain_step(struct engine *engine)
 {
-    if (engine->in_state[SLOT_RUNNING] == 0 && engine->queued == 0 && engine->front.socket >= 0) {
+    if (engine->in_state[SLOT_RUNNING] == 0 && engine->queued == 0 && engine->front.socket >= 0 &&
+        !engine->unsent_head) {
         /* The front answers what it has and ends when this socket closes; then so do we (front_lost). */
         drop_fd(&engine->front.socket);
         engine->drain_deadline_us = now_us() + 5000000;
@@ -420,7 +491,9 @@ static void dispatch(struct engine *engine, struct source *source)
         signal_event(engine);
         break;
     case SOURCE_FRONT:
-        if (engine->front.socket >= 0)
+        if (engine->unsent_head)
+            front_flush(engine);
+        else if (engine->front.socket >= 0)
             front_event(engine);
         break;
     case SOURCE_ZYGOTE: {
@@ -458,7 +531,7 @@ int engine_serve(struct engine *engine)
         engine_balance(engine);
         if (engine->draining)
             drain_step(engine);
-        if (engine->front_once && engine->jail_failures >= 10)
+        if (engine->front_once && engine->jail_failures >= FAILURES_MOST)
             return 1;
     }
     return engine->front_once ? engine->front_status : 0;
@@ -490,6 +563,7 @@ int engine_open(struct engine *engine, struct fault *fault)
 {
     sigset_t mask;
     engine->queue_tail = &engine->queue_head;
+    engine->unsent_tail = &engine->unsent_head;
     engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
     engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
@@ -503,6 +577,7 @@ int engine_open(struct engine *engine, struct fault *fault)
     sigaddset(&mask, SIGCHLD);
     sigaddset(&mask, SIGTERM);
     sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGHUP);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     signal(SIGPIPE, SIG_IGN);
     engine->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -126,7 +126,7 @@ static void enter_jail(const struct jail_plan *plan, uint64_t disk_bytes)
     message = (struct wire_message){.type = WIRE_JAILED, .jailed = {.layers = plan->layers}};
     if (listener >= 0)
         message.fds[message.fd_count++] = listener;
-    if (wire_send(CONTROL, &message) != WIRE_OK)
+    if (wire_send(CONTROL, &message) != WIRE_OK || jail_limit_files(plan, &fault))
         _exit(1);
     close_above(CONTROL); /* the listener, too: answering one's own calls would be an escape */
     close(JAIL_PROC_FD);  /* where the jail had no use for it */

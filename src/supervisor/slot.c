@@ -28,7 +28,7 @@ enum {
     WATCHDOG_US = 20000, /* how often a run's memory is looked at where no cgroup counts it */
     LOOK_LEAST_US = 5000,
     OOM_LOOKS = 20,
-    STARTS_MOST = 3,
+    STARTS_MOST = 10, /* jails die in their own time: several of a killed pool may take a run before they are gone */
     OUTSIDE_CPU_US = 900000,
 };
 

@@ -6,7 +6,7 @@
  *     characters in strings. Numbers and strings stay as written (spans of the input).
  *   - json_canonical(): exactly what our encoder in the jail writes: an object, no white space, raw UTF-8, only the
  * escapes
- *     \" \\ \b \f \n \r \t, \u00XX (lower-case hex) for the other control characters and \udXXX for lone surrogates, no
+ *     \" \\ \b \f \n \r \t, \u00hh (lower-case hex) for the other control characters and \udhhh for lone surrogates, no
  *     duplicate keys, nesting capped. Anything else is not ours.
  * Time is O(n log n) at worst whatever the input (duplicate keys are found by sorting, not by an attackable hash),
  * memory at most a small multiple of the input. Texts of 2 GiB and more are refused. */

@@ -366,7 +366,8 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
             slot_free(engine, &engine->slots[i]);
     }
     drop_fd(&old.child.socket);
-    kill(old.child.pid, SIGKILL); /* its runs are ours, and it holds nothing */
+    if (old.child.pid)                /* kill(0) would be us */
+        kill(old.child.pid, SIGKILL); /* its runs are ours, and it holds nothing */
     engine->zygote = engine->next_zygote;
     engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
     engine->next_zygote = (struct zygote){.child = {.socket = -1, .source = {SOURCE_ZYGOTE, &engine->next_zygote}}};

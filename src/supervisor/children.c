@@ -185,7 +185,7 @@ static void unsent_add(struct engine *engine, const struct wire_message *message
     if (!unsent) {
         /* Without this message its client would wait for ever. */
         log_event(LOG_ERROR, "no memory or descriptors for a message to the front, which is ended");
-        kill(engine->front.pid, SIGKILL);
+        child_kill(&engine->front);
         return;
     }
     if (!engine->unsent_head) {
@@ -366,8 +366,7 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
             slot_free(engine, &engine->slots[i]);
     }
     drop_fd(&old.child.socket);
-    if (old.child.pid)                /* kill(0) would be us */
-        kill(old.child.pid, SIGKILL); /* its runs are ours, and it holds nothing */
+    child_kill(&old.child); /* its runs are ours, and it holds nothing */
     engine->zygote = engine->next_zygote;
     engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
     engine->next_zygote = (struct zygote){.child = {.socket = -1, .source = {SOURCE_ZYGOTE, &engine->next_zygote}}};
@@ -419,8 +418,7 @@ void zygote_event(struct engine *engine, struct zygote *zygote)
             wire_close_fds(&message);
         if (result != WIRE_CLOSED)
             log_event(LOG_ERROR, "the zygote broke the protocol and is ended");
-        if (zygote->child.pid)
-            kill(zygote->child.pid, SIGKILL);
+        child_kill(&zygote->child);
         drop_fd(&zygote->child.socket); /* wait4() tells the rest */
         return;
     }

@@ -18,6 +18,7 @@
 #include "settings.h"
 #include "wire.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -81,6 +82,13 @@ struct child {
     uint64_t retry_us; /* not started again before */
     bool ready;
 };
+
+/* SIGKILL for a child that there is: kill(0) would be our own process group. */
+static inline void child_kill(const struct child *child)
+{
+    if (child->pid > 0)
+        kill(child->pid, SIGKILL);
+}
 
 struct zygote {
     struct child child;

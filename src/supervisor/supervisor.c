@@ -170,7 +170,7 @@ static void front_event(struct engine *engine)
             wire_close_fds(&message);
         if (result != WIRE_CLOSED) {
             log_event(LOG_ERROR, "the front broke the protocol and is ended");
-            kill(engine->front.pid, SIGKILL);
+            child_kill(&engine->front);
         }
         drop_fd(&engine->front.socket); /* wait4() tells the rest */
         return;
@@ -391,14 +391,13 @@ static void signal_event(struct engine *engine)
 static void zygote_hangs(struct engine *engine)
 {
     log_event(LOG_ERROR, "a zygote does not answer and is ended", log_number("pid", engine->zygote.child.pid));
-    if (engine->zygote.child.pid)
-        kill(engine->zygote.child.pid, SIGKILL); /* zygote_lost() frees its slots */
+    child_kill(&engine->zygote.child); /* zygote_lost() frees its slots */
 }
 
 static void front_hangs(struct engine *engine)
 {
     log_event(LOG_ERROR, "the front takes no messages and is ended");
-    kill(engine->front.pid, SIGKILL);
+    child_kill(&engine->front);
     engine->unsent_us = now_us();
 }
 
@@ -480,7 +479,7 @@ static void drain_step(struct engine *engine)
         run_finish(engine, queue_take(engine, &engine->queue_head), &facts);
     }
     if (engine->front.socket < 0)
-        kill(engine->front.pid, SIGKILL);
+        child_kill(&engine->front);
     engine->drain_deadline_us = now_us() + 1000000;
 }
 
@@ -592,11 +591,9 @@ void engine_close(struct engine *engine)
     engine->quit = true;
     for (size_t i = 0; i < engine->slot_count; i++)
         slot_kill(engine, &engine->slots[i], CAUSE_LOST);
-    pid_t *const pids[] = {&engine->front.pid, &engine->zygote.child.pid, &engine->next_zygote.child.pid};
-    for (size_t i = 0; i < COUNT(pids); i++) {
-        if (*pids[i])
-            kill(*pids[i], SIGKILL);
-    }
+    child_kill(&engine->front);
+    child_kill(&engine->zygote.child);
+    child_kill(&engine->next_zygote.child);
     /* Clones that were never named to us end by themselves as their control sockets close. */
     for (size_t i = 0; i < engine->slot_count; i++) {
         drop_fd(&engine->slots[i].control);

@@ -443,14 +443,16 @@ static void streams_watch(struct front *front, struct flight *flight)
         if (stream->fd < 0 || stream->watched)
             continue;
         stream->watched = front_watch(front, stream->fd, &stream->watch, EPOLLIN) == 0;
-        if (!stream->watched) /* no memory: what it would have said is lost */
+        if (!stream->watched) { /* no memory: what it would have said is lost, and that is not the script's fault */
+            flight->streams[STREAM_REPORT].kept.failed = true;
             stream_end(stream);
+        }
     }
 }
 
 /* ---- from the supervisor ---- */
 
-/* A first start, or another one because the first zygote died: what that one wrote never was. */
+/* A first start, or another one because something outside killed the first run: what that one wrote never was. */
 static void on_started(struct front *front, struct flight *flight, struct wire_message *message)
 {
     if (!flight->client)

@@ -131,8 +131,8 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *mhd)
 static void refuse_method(struct connection *connection, const char *method)
 {
     const struct route *route = connection->exchange.route;
-    const char *allow = route->methods & METHOD_POST ? "POST" : "GET, HEAD";
-    char text[160];
+    char allow[64], text[224];
+    route_allow(route, allow, sizeof allow);
     snprintf(text, sizeof text, "the method %.32s is not allowed on %s: use %s", method, route->path, allow);
     answer_error(connection, MHD_HTTP_METHOD_NOT_ALLOWED, text);
     add_header(&connection->exchange.answer.response, MHD_HTTP_HEADER_ALLOW, allow);
@@ -168,18 +168,18 @@ static void check_request(struct front *front, struct connection *connection, co
                           const char *method)
 {
     struct exchange *exchange = &connection->exchange;
-    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    unsigned bit = get ? METHOD_GET : strcmp(method, "POST") == 0 ? METHOD_POST : 0;
+    const struct route *route = exchange->route ? route_for(exchange->route, method) : NULL;
     if (!exchange->route)
         exchange_refuse(connection, MHD_HTTP_NOT_FOUND, 0, "there is no %.128s here: GET / lists what there is", url);
-    else if (!(exchange->route->methods & bit))
+    else if (!route)
         refuse_method(connection, method);
     else if (*exchange->query)
         exchange_refuse(connection, MHD_HTTP_BAD_REQUEST, 0, "unknown query parameter \"%s\"", exchange->query);
-    else if (bit == METHOD_POST)
+    else if (route->method == METHOD_POST)
         check_body(front, connection, head);
     else if (head->content_length)
         exchange_refuse(connection, MHD_HTTP_BAD_REQUEST, 0, "%s takes no body", method);
+    exchange->route = route ? route : exchange->route;
     exchange->content_type = head->value[HEADER_CONTENT_TYPE];
     exchange->content_length = head->content_length;
 }
@@ -253,7 +253,7 @@ static enum MHD_Result on_whole(struct front *front, struct connection *connecti
 {
     struct exchange *exchange = &connection->exchange;
     if (!exchange->answer.http) {
-        if (connection->gone && exchange->route->methods & METHOD_POST)
+        if (connection->gone && exchange->route->method == METHOD_POST)
             return MHD_NO;
         exchange->route->handle(front, connection);
         body_free(front, exchange);

@@ -49,10 +49,11 @@ struct listener {
 
 /* ---- routes ---- */
 
-enum method { METHOD_GET = 1, METHOD_POST = 2 }; /* bits; HEAD goes where GET goes */
+enum method { METHOD_GET, METHOD_POST, METHOD_COUNT }; /* HEAD goes where GET goes */
 
+/* What one method does on one path. Rows of the same path stand together. */
 struct route {
-    unsigned methods;
+    enum method method;
     bool problem; /* errors as application/problem+json */
     bool record;  /* a run is answered with its whole record */
     const char *path;
@@ -64,13 +65,20 @@ struct route {
 extern const struct route route_table[];
 extern const size_t route_count;
 
-/* The route of a path as it stands in the request line, without its query; NULL where there is none. */
+/* The first row of a path as it stands in the request line, without its query; NULL where there is none. */
 const struct route *route_find(const char *path, size_t length);
+
+/* The row of `method` among those of the path that `first` begins; NULL where it has none. */
+const struct route *route_for(const struct route *first, const char *method);
+
+/* The methods of that path, as Allow has them: "GET, HEAD". Returns text. */
+const char *route_allow(const struct route *first, char *text, size_t size);
 
 /* True for paths whose errors are problem+json, known or not. */
 bool route_is_problem(const char *path, size_t length);
 
-/* The constant answers are made once. Returns 0 or -1. */
+/* The constant answers are made once. `description` holds the bodies that the supervisor wrote, one in each line.
+ * Returns 0 or -1. */
 int routes_open(struct front *front, int description);
 void routes_close(struct front *front);
 
@@ -95,8 +103,8 @@ struct exchange {
     bool uri_bad; /* bytes that no URI has */
     bool problem;
     bool head_only;
-    const struct route *route;
-    const char *uri; /* as libmicrohttpd gave it first; changed in place since, so only good to compare */
+    const struct route *route; /* once the head is read, the method's; before, the path's first */
+    const char *uri;           /* as libmicrohttpd gave it first; changed in place since, so only good to compare */
     size_t uri_length;
     char query[QUERY_SHOWN]; /* name of the first query parameter, "" without a query */
     const char *content_type;
@@ -219,6 +227,7 @@ enum constant_answer {
     CONSTANT_STARTING,
     CONSTANT_DRAINING,
     CONSTANT_JAIL,
+    CONSTANT_ENVIRONMENTS,
     CONSTANT_INDEX,
     CONSTANT_COUNT
 };

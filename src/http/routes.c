@@ -31,6 +31,11 @@ static void jail(struct front *front, struct connection *connection)
     answer_constant(connection, &front->constants[CONSTANT_JAIL]);
 }
 
+static void environments(struct front *front, struct connection *connection)
+{
+    answer_constant(connection, &front->constants[CONSTANT_ENVIRONMENTS]);
+}
+
 static void start_page(struct front *front, struct connection *connection)
 {
     answer_constant(connection, &front->constants[CONSTANT_INDEX]);
@@ -40,11 +45,14 @@ const struct route route_table[] = {
     {METHOD_POST, false, false, "/execute", flight_start, "run a script, answer with its result and stdout"},
     {METHOD_POST, true, true, "/v1/runs", flight_start, "run a script, answer with the whole run record"},
     {METHOD_GET, true, false, "/v1/jail", jail, "the layers of the jail: which hold here, and why not"},
+    {METHOD_GET, true, false, "/v1/environments", environments, "the interpreters that scripts can ask for"},
     {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves"},
     {METHOD_GET, false, false, "/readyz", readyz, "200 when scripts can be run, else 503"},
     {METHOD_GET, false, false, "/", start_page, "this text"},
 };
 const size_t route_count = COUNT(route_table);
+
+static const char *const method_names[METHOD_COUNT] = {[METHOD_GET] = "GET", [METHOD_POST] = "POST"};
 
 const struct route *route_find(const char *path, size_t length)
 {
@@ -53,6 +61,29 @@ const struct route *route_find(const char *path, size_t length)
             return &route_table[i];
     }
     return NULL;
+}
+
+static const struct route *next_of_path(const struct route *route)
+{
+    const struct route *next = route + 1;
+    return next < route_table + route_count && strcmp(next->path, route->path) == 0 ? next : NULL;
+}
+
+const struct route *route_for(const struct route *first, const char *method)
+{
+    const char *name = strcmp(method, "HEAD") == 0 ? method_names[METHOD_GET] : method;
+    while (first && strcmp(method_names[first->method], name) != 0)
+        first = next_of_path(first);
+    return first;
+}
+
+const char *route_allow(const struct route *first, char *text, size_t size)
+{
+    size_t used = 0;
+    for (const struct route *route = first; route && used < size; route = next_of_path(route))
+        used += (size_t)snprintf(text + used, size - used, "%s%s", route == first ? "" : ", ",
+                                 route->method == METHOD_GET ? "GET, HEAD" : method_names[route->method]);
+    return text;
 }
 
 bool route_is_problem(const char *path, size_t length)
@@ -71,14 +102,13 @@ static void index_text(struct buffer *out)
     buffer_append(out, head, strlen(head));
     for (size_t i = 0; i < route_count; i++) {
         char line[160];
-        int length =
-            snprintf(line, sizeof line, "  %-4s %-10s %s\n", route_table[i].methods & METHOD_POST ? "POST" : "GET",
-                     route_table[i].path, route_table[i].help);
+        int length = snprintf(line, sizeof line, "  %-4s %-17s %s\n", method_names[route_table[i].method],
+                              route_table[i].path, route_table[i].help);
         buffer_append(out, line, (size_t)length);
     }
 }
 
-static int read_description(int fd, struct buffer *out)
+static int read_file(int fd, struct buffer *out)
 {
     char bytes[4096];
     ssize_t length;
@@ -97,6 +127,25 @@ static int make_constant(struct front *front, enum constant_answer which, unsign
     exchange_answer(&made, http, content_type, body);
     front->constants[which] = (struct constant){made.exchange.answer.response, http};
     return made.exchange.answer.response ? 0 : -1;
+}
+
+/* The bodies that the supervisor wrote, in the order of their lines. */
+static int read_description(struct front *front, int fd)
+{
+    static const enum constant_answer lines[] = {CONSTANT_JAIL, CONSTANT_ENVIRONMENTS};
+    struct buffer text = {0}, body = {0};
+    int result = read_file(fd, &text);
+    const uint8_t *at = text.bytes;
+    for (size_t i = 0; i < COUNT(lines) && result == 0; i++) {
+        size_t left = text.length - (size_t)(at - text.bytes);
+        const uint8_t *end = left ? memchr(at, '\n', left) : NULL;
+        if (end)
+            buffer_append(&body, at, (size_t)(end - at));
+        result = end ? make_constant(front, lines[i], 200, "application/json", &body) : -1;
+        at = end ? end + 1 : at;
+    }
+    buffer_free(&text);
+    return result;
 }
 
 int routes_open(struct front *front, int description)
@@ -120,11 +169,7 @@ int routes_open(struct front *front, int description)
     index_text(&body);
     if (make_constant(front, CONSTANT_INDEX, 200, "text/plain; charset=utf-8", &body))
         return -1;
-    if (read_description(description, &body)) {
-        buffer_free(&body);
-        return -1;
-    }
-    return make_constant(front, CONSTANT_JAIL, 200, "application/json", &body);
+    return read_description(front, description);
 }
 
 void routes_close(struct front *front)

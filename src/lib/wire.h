@@ -17,7 +17,7 @@
 enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN }; /* the peer of the supervisor on this connection */
 
 enum wire_type {
-    WIRE_SETUP = 1, /* supervisor → front: once, first. fds: jail description (memfd), then listeners, if any */
+    WIRE_SETUP = 1, /* supervisor → front: once, first. fds: descriptions (memfd), then listeners, if any */
     WIRE_STATE,     /* supervisor → front: serving state changed */
     WIRE_RUN,       /* front → supervisor: run this. fds: job memfd, and stdin memfd if has_stdin */
     WIRE_CANCEL,    /* front → supervisor: kill it. An unknown id is fine (it may just have ended) */

@@ -98,3 +98,18 @@ void describe_json(struct buffer *out, const struct jail_plan *plan, const struc
     }
     put(out, "],\"walls_needed\":%u,\"sufficient\":%s}", walls, jail_weakest(plan->layers, walls) ? "false" : "true");
 }
+
+void describe_environments(struct buffer *out, const struct interpreter *interpreter)
+{
+    put(out, "{\"environments\":[{\"name\":\"default\",\"interpreter\":");
+    put_string(out, interpreter->version);
+    put(out, ",\"packages\":[");
+    for (size_t i = 0; i < interpreter->package_count; i++) {
+        put(out, "%s{\"name\":", i ? "," : "");
+        put_string(out, interpreter->packages[i].name);
+        put(out, ",\"version\":");
+        put_string(out, interpreter->packages[i].version);
+        put(out, "}");
+    }
+    put(out, "]}]}");
+}

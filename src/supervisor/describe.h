@@ -3,6 +3,7 @@
 #define SAFE_SCRIPT_DESCRIBE_H
 
 #include "frames.h"
+#include "interpreter.h"
 #include "jail.h"
 
 #include <stdio.h>
@@ -13,5 +14,8 @@ void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_r
 /* The body of GET /v1/jail and of `doctor --json`. */
 void describe_json(struct buffer *out, const struct jail_plan *plan, const struct layer_report *reports,
                    unsigned walls);
+
+/* The body of GET /v1/environments. */
+void describe_environments(struct buffer *out, const struct interpreter *interpreter);
 
 #endif

@@ -123,7 +123,7 @@ struct engine {
     struct child front;
     struct unsent *unsent_head, **unsent_tail;
     uint64_t unsent_us; /* when one of them last went out */
-    int description;    /* memfd with the text of /v1/jail */
+    int description;    /* memfd: the bodies of /v1/jail and /v1/environments, a line each */
     int listeners[LISTEN_MOST];
     size_t listener_count;
 

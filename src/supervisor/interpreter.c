@@ -14,9 +14,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* One line per answer; directories that the running of scripts needs come as "path …". */
+/* One line per answer; directories that the running of scripts needs come as "path …", what is installed in them beside
+ * the standard library as "package NAME VERSION". */
 static const char question[] =
-    "import sys,os,platform\n"
+    "import sys,os,platform,glob\n"
     "i=sys.implementation\n"
     "print('version',platform.python_implementation(),'%d.%d.%d'%sys.version_info[:3])\n"
     "print('hex','%08x'%sys.hexversion)\n"
@@ -29,7 +30,13 @@ static const char question[] =
     "p+=[d for d in sys.path if d]\n"
     "p.append(os.path.dirname(os.__file__))\n"
     "for d in dict.fromkeys(p):\n"
-    "    if os.path.exists(d) and '\\n' not in d: print('path',d)\n";
+    "    if os.path.exists(d) and '\\n' not in d: print('path',d)\n"
+    "found={}\n"
+    "for d in sys.path:\n"
+    "    for f in glob.glob(os.path.join(glob.escape(d),'*-*.*-info')):\n"
+    "        n,v=os.path.basename(f).rpartition('.')[0].split('-')[:2]\n"
+    "        if n.isprintable() and v.isprintable() and ' ' not in n: found.setdefault(n,v)\n"
+    "for n in sorted(found,key=str.lower)[:1000]: print('package',n,found[n])\n";
 
 static void interpreter_ask(const char *executable, uid_t uid, int out)
 {
@@ -76,6 +83,16 @@ static ssize_t read_answer(int fd, char *text, size_t size)
     return (ssize_t)length;
 }
 
+/* "NAME VERSION" */
+static void take_package(struct interpreter *interpreter, char *text)
+{
+    char *space = strchr(text, ' ');
+    if (!space || interpreter->package_count == INTERPRETER_PACKAGES)
+        return;
+    *space = 0;
+    interpreter->packages[interpreter->package_count++] = (struct interpreter_package){text, space + 1};
+}
+
 static int take_answer(struct interpreter *interpreter, const char *python, struct fault *fault)
 {
     unsigned long hex = 0;
@@ -85,6 +102,8 @@ static int take_answer(struct interpreter *interpreter, const char *python, stru
             snprintf(interpreter->version, sizeof interpreter->version, "%s", line + 8);
         else if (strncmp(line, "hex ", 4) == 0)
             hex = strtoul(line + 4, NULL, 16);
+        else if (strncmp(line, "package ", 8) == 0)
+            take_package(interpreter, line + 8);
         else if (strncmp(line, "path ", 5) == 0 && interpreter->path_count == INTERPRETER_PATHS)
             return fault_set(fault, "interpreter", "path", E2BIG, "%s has more than %d directories in sys.path", python,
                              INTERPRETER_PATHS);

@@ -229,6 +229,23 @@ static int fail(const struct fault *fault)
     return 1;
 }
 
+/* What the front answers without asking: a line for each body. */
+static int open_description(struct engine *engine, const struct settings *settings)
+{
+    struct buffer text = {0};
+    describe_json(&text, &engine->plan, engine->reports, (unsigned)settings->walls);
+    buffer_append(&text, "\n", 1);
+    describe_environments(&text, &engine->interpreter);
+    buffer_append(&text, "\n", 1);
+    engine->description = memfd_create("description", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    bool written =
+        engine->description >= 0 && !text.failed &&
+        write(engine->description, text.bytes, text.length) == (ssize_t)text.length &&
+        fcntl(engine->description, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
+    buffer_free(&text);
+    return written ? 0 : -1;
+}
+
 /* What serve and run have in common: the minimum, the interpreter, our own files. */
 static int open_engine(struct engine *engine, struct settings *settings, const char *front, struct fault *fault)
 {
@@ -245,16 +262,8 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
     engine->front_program.fd = open(path, O_PATH | O_CLOEXEC);
     if (engine->front_program.fd < 0)
         return fault_set(fault, "front", "open", errno, "%s", path);
-    struct buffer text = {0};
-    describe_json(&text, &engine->plan, engine->reports, (unsigned)settings->walls);
-    engine->description = memfd_create("jail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    bool written =
-        engine->description >= 0 && !text.failed &&
-        write(engine->description, text.bytes, text.length) == (ssize_t)text.length &&
-        fcntl(engine->description, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
-    buffer_free(&text);
-    if (!written)
-        return fault_set(fault, "supervisor", "memfd_create", errno, "the jail's description");
+    if (open_description(engine, settings))
+        return fault_set(fault, "supervisor", "memfd_create", errno, "what the front is told of this machine");
     return engine_open(engine, fault);
 }
 

@@ -26,6 +26,8 @@ enum {
     /* The jail is dead, so its pipes have ended, unless somebody else holds a write end: we do not wait for that long.
      */
     OVERDUE_MS = 2000,
+    /* The supervisor ends a run at its wall-clock limit; so much later we ask for it, in case its clock has failed. */
+    LATE_MS = 1000,
     CHUNK_BYTES = 64 * 1024,
     CHUNKS = 8, /* of one pipe at a time: the others have their turn */
 };
@@ -56,6 +58,7 @@ struct flight {
     bool over;
     struct facts facts;
     uint64_t since_ms;
+    uint64_t deadline_ms; /* of the run, from its first start; 0: not started */
     struct flight_list *list;
     struct flight *previous, *next;
 };
@@ -347,8 +350,9 @@ static void finish(struct front *front, struct flight *flight)
     struct outcome outcome;
     struct buffer body = {0};
     unsigned http = 0;
-    /* What we cancelled it for holds even where the run was quicker than the kill: the same script, the same answer. */
-    if (flight->facts.cause == CAUSE_NONE && flight->cancelled != CAUSE_NONE)
+    /* What we cancelled it for holds even where the run was quicker than the kill: the same script, the same answer.
+     * Time is the supervisor's word. */
+    if (flight->facts.cause == CAUSE_NONE && flight->cancelled != CAUSE_WALL)
         flight->facts.cause = flight->cancelled;
     bool unread = report_parse(bytes, flight->nonce, &flight->limits, &report) != 0;
     if (stream->kept.failed || unread) /* no memory */
@@ -465,6 +469,10 @@ static void on_started(struct front *front, struct flight *flight, struct wire_m
         stream->fd = take_fd(&message->fds[i]);
         fcntl(stream->fd, F_SETFL, O_NONBLOCK);
     }
+    if (!flight->deadline_ms)
+        flight->deadline_ms = front->now_ms + flight->limits.value[LIMIT_WALL] + LATE_MS;
+    if (!front->clock_ms || flight->deadline_ms < front->clock_ms)
+        front->clock_ms = flight->deadline_ms;
     list_join(flight, &front->young, front->now_ms);
 }
 
@@ -521,6 +529,23 @@ void flight_message(struct front *front, struct wire_message *message)
 
 /* ---- time ---- */
 
+/* Asks for the end of runs that are past their deadline, and finds the next one. */
+static void look_at_clock(struct front *front)
+{
+    front->clock_ms = 0;
+    for (size_t i = 0; i < front->flight_capacity; i++) {
+        struct flight *flight = front->flights[i];
+        if (!flight || flight->over || !flight->deadline_ms || flight->cancelled == CAUSE_WALL)
+            continue;
+        if (flight->deadline_ms <= front->now_ms) {
+            flight->cancelled = CAUSE_WALL;
+            tell_cancel(front, flight);
+        } else if (!front->clock_ms || flight->deadline_ms < front->clock_ms) {
+            front->clock_ms = flight->deadline_ms;
+        }
+    }
+}
+
 int flight_deadlines(struct front *front)
 {
     struct flight *flight;
@@ -532,9 +557,13 @@ int flight_deadlines(struct front *front)
         log_event(LOG_WARNING, "a pipe outlived its run", log_text("id", flight->name));
         finish(front, flight);
     }
+    if (front->clock_ms && front->clock_ms <= front->now_ms)
+        look_at_clock(front);
     if (front->young.first)
         return YOUNG_MS;
-    return front->overdue.first ? OVERDUE_MS / 8 : -1;
+    if (front->overdue.first)
+        return OVERDUE_MS / 8;
+    return front->clock_ms ? (int)(front->clock_ms - front->now_ms) : -1;
 }
 
 static void flights_drop(struct front *front, bool all)

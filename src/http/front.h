@@ -246,6 +246,7 @@ struct front {
     struct wire_setup setup;
     enum serving serving;
     uint64_t now_ms;
+    uint64_t clock_ms; /* when the next run is past its deadline, at the earliest; 0: none is known */
     struct watch *buried;
     struct listener listeners[LISTENERS_MOST];
     size_t listener_count;

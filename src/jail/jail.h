@@ -40,6 +40,10 @@ enum layer_id {
  * permissions are a wall. Set by the identity probe where it is so. */
 #define WALL_OWN_UID (UINT32_C(1) << 31)
 
+/* Nor is this one: the front's strict check of reports, its caps and its own deadline for each run, outside the jail
+ * and apart from the supervisor. It is everywhere. */
+#define WALL_FRONT (UINT32_C(1) << 30)
+
 /* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs get a user
  * namespace: they map their own ids by it (unless plan->supervisor_maps) and forbid nested ones. The run closes it in
  * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
@@ -47,7 +51,7 @@ enum { JAIL_PROC_FD = 4 };
 
 /* What holds here and how it is to be used. Plain data: it goes to the zygote as WIRE_PLAN. */
 struct jail_plan {
-    uint32_t layers;              /* set of LAYER_BIT, and WALL_OWN_UID */
+    uint32_t layers;              /* set of LAYER_BIT, WALL_OWN_UID and WALL_FRONT */
     uint32_t namespaces;          /* CLONE_NEW… bits that each run gets anew */
     uint32_t template_namespaces; /* CLONE_NEW… bits that the zygote gets once and runs inherit, empty */
     uint32_t landlock_abi;
@@ -59,6 +63,9 @@ struct jail_plan {
     uint32_t zygote_uid;  /* kernel uid and gid that the zygote runs as; 0: it keeps the supervisor's (not root) */
     uint32_t run_uid_base, run_uid_count; /* kernel uids for runs, when supervisor_maps */
     struct limits limits;                 /* the server's */
+#ifdef SAFE_SCRIPT_ABLATION
+    uint32_t without; /* as `layers`: what is left out, to measure the rest (tests/escape) */
+#endif
 };
 
 /* What the probe of one layer found, for people. */
@@ -86,13 +93,13 @@ extern const char *const layer_names[LAYER_COUNT];
 /* The classes of attack of the threat model and the layers that each on its own stops that class. */
 struct attack_class {
     const char *name;
-    uint32_t walls; /* set of LAYER_BIT and WALL_OWN_UID */
+    uint32_t walls; /* set of LAYER_BIT, WALL_OWN_UID and WALL_FRONT */
 };
 extern const struct attack_class attack_classes[];
 extern const size_t attack_class_count;
 
-/* Probes every layer and fills *plan and reports[LAYER_COUNT]. Needs plan->limits set. Leaves nothing behind. Blocks
- * for some milliseconds. */
+/* Probes every layer and fills *plan and reports[LAYER_COUNT]. *plan is zero but for its limits (and, in a test build,
+ * what is to be left out). Leaves nothing behind. Blocks for some milliseconds. */
 void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]);
 
 /* The first class that has fewer than `walls` walls among `layers`, or NULL when all have. */

@@ -12,7 +12,7 @@
 /* Why the supervisor killed the run; CAUSE_NONE: it ended by itself. */
 enum cause {
     CAUSE_NONE,
-    CAUSE_WALL,      /* our timer */
+    CAUSE_WALL,      /* our timer, or the front's if ours should fail */
     CAUSE_CPU,       /* the run's CPU clock or RLIMIT_CPU */
     CAUSE_OUTPUT,    /* the front saw OUTPUT_KILL_FACTOR times the output limit */
     CAUSE_RESULT,    /* the front saw a report longer than any honest one */

@@ -64,7 +64,7 @@ struct wire_run {
 };
 struct wire_cancel {
     uint64_t id;
-    uint32_t cause; /* CAUSE_CANCELLED, CAUSE_OUTPUT or CAUSE_RESULT */
+    uint32_t cause; /* CAUSE_CANCELLED, CAUSE_OUTPUT, CAUSE_RESULT, or CAUSE_WALL where the supervisor's clock failed */
 };
 struct wire_started {
     uint64_t id;

@@ -56,14 +56,15 @@ static void put_member(struct buffer *out, const char *name, const char *value)
         put(out, "null");
 }
 
-static void put_layers(struct buffer *out, uint32_t layers)
+static void put_walls(struct buffer *out, uint32_t walls)
 {
     const char *separator = "";
-    for (int i = 0; i < LAYER_COUNT; i++) {
-        if (!(layers & LAYER_BIT(i)))
+    for (int i = 0; i < 32; i++) {
+        const char *name = i < LAYER_COUNT ? layer_names[i] : LAYER_BIT(i) == WALL_FRONT ? "front" : "uid";
+        if (!(walls & LAYER_BIT(i)))
             continue;
         put(out, "%s", separator);
-        put_string(out, layer_names[i]);
+        put_string(out, name);
         separator = ",";
     }
 }
@@ -93,7 +94,7 @@ void describe_json(struct buffer *out, const struct jail_plan *plan, const struc
         put(out, "%s{\"class\":", i ? "," : "");
         put_string(out, attack_classes[i].name);
         put(out, ",\"walls\":[");
-        put_layers(out, attack_classes[i].walls & plan->layers);
+        put_walls(out, attack_classes[i].walls & plan->layers);
         put(out, "]}");
     }
     put(out, "],\"walls_needed\":%u,\"sufficient\":%s}", walls, jail_weakest(plan->layers, walls) ? "false" : "true");

@@ -151,6 +151,13 @@ struct engine {
 
 uint64_t now_us(void); /* CLOCK_MONOTONIC */
 
+/* Whether the supervisor's own watch over runs is on: their clock, CPU, memory and output. It always is, but where a
+ * test build leaves that layer out. */
+static inline bool engine_watches(const struct engine *engine)
+{
+    return engine->plan.layers & LAYER_BIT(LAYER_SUPERVISOR);
+}
+
 /* Opens the engine: probes must have been made (plan, reports). Returns 0 or -1 with *fault. */
 int engine_open(struct engine *engine, struct fault *fault);
 /* Runs until told to stop. Returns the exit status. */

@@ -1,4 +1,7 @@
 /* safe-script: the supervisor and the command line. Subcommands are rows of one table. */
+#ifdef SAFE_SCRIPT_ABLATION
+#include "ablation.h"
+#endif
 #include "describe.h"
 #include "engine.h"
 #include "listen.h"
@@ -208,6 +211,9 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
     log_open("supervisor", (enum log_level)settings->log_level);
     engine->settings = settings;
     engine->plan.limits = settings->limits;
+#ifdef SAFE_SCRIPT_ABLATION
+    engine->plan.without = ablation_take(rest, settings);
+#endif
     engine->epoll = engine->signal_fd = engine->description = -1;
     jail_probe(&engine->plan, engine->reports);
     return 0;

@@ -240,7 +240,7 @@ void slot_control(struct engine *engine, struct slot *slot)
     if (result == WIRE_AGAIN)
         return;
     if (result == WIRE_OK && message.type == WIRE_JAILED) {
-        slot->layers = message.jailed.layers | LAYER_BIT(LAYER_SUPERVISOR);
+        slot->layers = message.jailed.layers | (engine->plan.layers & LAYER_BIT(LAYER_SUPERVISOR));
         if (slot->cgroup)
             slot->layers |= LAYER_BIT(LAYER_CGROUP);
         slot->listener = message.fd_count ? message.fds[0] : -1;
@@ -279,6 +279,8 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     slot->look_us = now + run->limits.value[LIMIT_CPU] * 1000 / engine->cores;
     if (!slot->cgroup)
         slot->look_us = now + WATCHDOG_US;
+    if (!engine_watches(engine))
+        slot->wall_deadline_us = slot->look_us = UINT64_MAX;
     slot_set_state(engine, slot, SLOT_RUNNING);
     if (slot->cgroup && memcmp(&run->limits, &engine->settings->limits, sizeof run->limits) != 0 &&
         cgroup_lower(slot->cgroup, &run->limits, &fault)) {
@@ -375,7 +377,8 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
         return;
     }
     bool out_of_memory = false;
-    uint64_t used = slot_cpu_us(slot, &out_of_memory), limit = limits->value[LIMIT_CPU] * 1000;
+    uint64_t used = slot_cpu_us(slot, &out_of_memory);
+    uint64_t limit = engine_watches(engine) ? limits->value[LIMIT_CPU] * 1000 : UINT64_MAX / 2;
     if (used >= limit) {
         slot_kill(engine, slot, CAUSE_CPU);
         return;

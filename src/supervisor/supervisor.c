@@ -120,8 +120,24 @@ static void run_asked(struct engine *engine, struct wire_message *message)
     engine->queued++;
 }
 
+/* What the front may have a run killed for. Past the deadline it is our own clock that has failed. */
+static bool is_heeded(const struct engine *engine, enum cause cause)
+{
+    switch (cause) {
+    case CAUSE_WALL:
+        return engine->plan.layers & WALL_FRONT;
+    case CAUSE_OUTPUT:
+    case CAUSE_RESULT:
+        return engine_watches(engine);
+    default:
+        return true;
+    }
+}
+
 static void run_cancelled(struct engine *engine, const struct wire_cancel *cancel)
 {
+    if (!is_heeded(engine, (enum cause)cancel->cause))
+        return;
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
         if (slot->state == SLOT_RUNNING && slot->run && slot->run->id == cancel->id) {
@@ -148,8 +164,8 @@ static bool front_message(struct engine *engine, struct wire_message *message)
         run_asked(engine, message);
         return true;
     }
-    if (message->type == WIRE_CANCEL && message->cancel.cause >= CAUSE_OUTPUT &&
-        message->cancel.cause <= CAUSE_CANCELLED) {
+    uint32_t cause = message->type == WIRE_CANCEL ? message->cancel.cause : CAUSE_NONE;
+    if (cause == CAUSE_WALL || (cause >= CAUSE_OUTPUT && cause <= CAUSE_CANCELLED)) {
         run_cancelled(engine, &message->cancel);
         return true;
     }

@@ -2,7 +2,7 @@
 
 packages_build="gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libmicrohttpd-dev libseccomp-dev libinih-dev
  python3 python3-dev"
-packages_check="libcmocka-dev python3-pytest clang clang-tidy clang-format cppcheck util-linux procps"
+packages_check="libcmocka-dev python3-pytest python3-jsonschema clang clang-tidy clang-format cppcheck util-linux procps"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$0: $*"; exit 1; }

@@ -8,6 +8,7 @@
  *   exchange.c    a request and its answer on a connection: libmicrohttpd's callbacks
  *   head.c        the strict check of a request's head
  *   routes.c      the table of routes, and what answers without a run
+ *   openapi.c     the document of all routes, from the tables
  *   flight.c      a run in flight: its job, its pipes, its outcome
  *
  * libmicrohttpd parses and writes HTTP; it runs without threads of its own on an epoll descriptor that ours holds.
@@ -51,6 +52,14 @@ struct listener {
 
 enum method { METHOD_GET, METHOD_POST, METHOD_COUNT }; /* HEAD goes where GET goes */
 
+/* An answer that is a route's own. The errors that all routes share are openapi.c's. The last row has http 0. */
+struct route_answer {
+    unsigned http;
+    const char *content_type;
+    const char *schema; /* its name in the document; NULL: text */
+    const char *help;
+};
+
 /* What one method does on one path. Rows of the same path stand together. */
 struct route {
     enum method method;
@@ -60,8 +69,10 @@ struct route {
     /* Answers a whole request: fills connection->answer, or starts a flight that will. */
     void (*handle)(struct front *front, struct connection *connection);
     const char *help;
+    const struct route_answer *answers;
 };
 
+extern const char *const method_names[METHOD_COUNT]; /* "GET" */
 extern const struct route route_table[];
 extern const size_t route_count;
 
@@ -229,6 +240,7 @@ enum constant_answer {
     CONSTANT_JAIL,
     CONSTANT_ENVIRONMENTS,
     CONSTANT_INDEX,
+    CONSTANT_OPENAPI,
     CONSTANT_COUNT
 };
 

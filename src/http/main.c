@@ -2,6 +2,7 @@
  * with status 0 when that socket is closed. See front.h. */
 #include "front.h"
 #include "log.h"
+#include "openapi.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -30,17 +31,34 @@ static bool fill_standard_descriptors(void)
     return true;
 }
 
+/* What it says to those who start it by hand. */
+static int answer_people(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("safe-script-http " SAFE_SCRIPT_VERSION);
+        return 0;
+    }
+    if (argc == 2 && strcmp(argv[1], "--openapi") == 0) {
+        struct limits limits;
+        struct buffer document = {0};
+        limits_default(&limits);
+        openapi_document(&limits, &document);
+        fwrite(document.bytes, 1, document.length, stdout);
+        buffer_free(&document);
+        return document.failed || putchar('\n') == EOF;
+    }
+    fputs("safe-script-http is started by safe-script, not by hand: see safe-script serve\n"
+          "  --openapi   print the document of its routes (GET /openapi.json, with the default limits)\n",
+          stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     static struct front front; /* zeroed */
     struct wire_message setup;
-    if (argc > 1) {
-        bool version = argc == 2 && strcmp(argv[1], "--version") == 0;
-        fputs(version ? "safe-script-http " SAFE_SCRIPT_VERSION "\n"
-                      : "safe-script-http is started by safe-script, not by hand: see safe-script serve\n",
-              version ? stdout : stderr);
-        return version ? 0 : 2;
-    }
+    if (argc > 1)
+        return answer_people(argc, argv);
     if (!fill_standard_descriptors())
         return 1;
     log_open("front", LOG_INFO);

@@ -197,29 +197,28 @@ static void put_environment(struct buffer *out, const struct record *record)
     put_text(out, record->environment);
 }
 
-/* The run record: its keys in their order. */
-static const struct {
-    const char *name;
-    void (*put)(struct buffer *out, const struct record *record);
-} record_fields[] = {
-    {"id", put_id},
-    {"status", put_status},
-    {"result", put_result},
-    {"stdout", put_stdout},
-    {"stderr", put_stderr},
-    {"stdout_truncated", put_stdout_truncated},
-    {"stderr_truncated", put_stderr_truncated},
-    {"error", put_error},
-    {"files", put_files},
-    {"denied", put_denied},
-    {"usage", put_usage},
-    {"jail", put_jail},
-    {"environment", put_environment},
+const struct record_field record_fields[] = {
+    {"id", "'type':'string'", "the run's own", put_id},
+    {"status", "'$ref':'#/components/schemas/Status'", "how the run ended", put_status},
+    {"result", "'type':['object','null']", "what main() returned; null unless status is ok", put_result},
+    {"stdout", "'type':'string'", "what it printed, invalid UTF-8 replaced", put_stdout},
+    {"stderr", "'type':'string'", "the same for standard error", put_stderr},
+    {"stdout_truncated", "'type':'boolean'", "more was printed than output_bytes", put_stdout_truncated},
+    {"stderr_truncated", "'type':'boolean'", "the same for standard error", put_stderr_truncated},
+    {"error", "'oneOf':[{'$ref':'#/components/schemas/RunError'},{'type':'null'}]", "why status is not ok", put_error},
+    {"files", "'type':'array','items':{'$ref':'#/components/schemas/ReturnedFile'}",
+     "those that return_files asked for", put_files},
+    {"denied", "'type':'array','items':{'$ref':'#/components/schemas/Denial'}", "system calls that the jail refused",
+     put_denied},
+    {"usage", "'$ref':'#/components/schemas/Usage'", "what the run used", put_usage},
+    {"jail", "'$ref':'#/components/schemas/RunJail'", "the layers that were on", put_jail},
+    {"environment", "'$ref':'#/components/schemas/Environment'", "the environment that it ran in", put_environment},
 };
+const size_t record_field_count = sizeof record_fields / sizeof *record_fields;
 
 void run_record(const struct record *record, struct buffer *out)
 {
-    for (size_t i = 0; i < sizeof record_fields / sizeof *record_fields; i++) {
+    for (size_t i = 0; i < record_field_count; i++) {
         put(out, i ? "," : "{");
         put_text(out, record_fields[i].name);
         put(out, ":");

@@ -42,6 +42,16 @@ struct record {
     size_t denied_count;
 };
 
+/* The run record: its keys in their order, and the documentation's source. */
+struct record_field {
+    const char *name;
+    const char *schema; /* members of its JSON Schema, with ' for " (see openapi.h) */
+    const char *help;
+    void (*put)(struct buffer *out, const struct record *record);
+};
+extern const struct record_field record_fields[];
+extern const size_t record_field_count;
+
 /* The body of POST /execute, byte for byte as the contract has it; returns the HTTP status. No trailing newline. */
 unsigned execute_body(const struct record *record, struct buffer *out);
 

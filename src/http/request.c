@@ -375,15 +375,17 @@ static int parse_limits(struct request_work *work, const struct json_value *valu
 }
 
 const struct request_field request_fields[] = {
-    {"script", "string", true, "Python source that defines main()", parse_script},
-    {"input", "any JSON value", false, "passed as main(input) when main takes a parameter", parse_input},
-    {"stdin", "string", false, "text that the script can read from standard input", parse_stdin},
-    {"files", "object", false,
+    {"script", "string", "'type':'string'", true, "Python source that defines main()", parse_script},
+    {"input", "any JSON value", "", false, "passed as main(input) when main takes a parameter", parse_input},
+    {"stdin", "string", "'type':'string'", false, "text that the script can read from standard input", parse_stdin},
+    {"files", "object", "'type':'object','additionalProperties':{'$ref':'#/components/schemas/FileContent'}", false,
      "files for the working directory: {path: text} or {path: {\"base64\": text}}, at most 1,000", parse_files},
-    {"return_files", "array of strings", false,
+    {"return_files", "array of strings", "'type':'array','maxItems':64,'items':{'type':'string'}", false,
      "patterns (*, ?, [ ], **) of files in the working directory to return, at most 64", parse_return_files},
-    {"environment", "string", false, "a named environment: an interpreter and its packages", parse_environment},
-    {"limits", "object", false, "lower limits for this run than the server's, which it cannot raise", parse_limits},
+    {"environment", "string", "'$ref':'#/components/schemas/Environment'", false,
+     "a named environment: an interpreter and its packages", parse_environment},
+    {"limits", "object", "'$ref':'#/components/schemas/Limits'", false,
+     "lower limits for this run than the server's, which it cannot raise", parse_limits},
 };
 const size_t request_field_count = COUNT(request_fields);
 _Static_assert(COUNT(request_fields) < FIELDS_MOST, "tables of fields have room");

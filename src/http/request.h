@@ -48,7 +48,8 @@ struct request_work;
 /* The fields of a request: what is accepted, and the documentation's source. */
 struct request_field {
     const char *name;
-    const char *type; /* "string", "object", … as people read it */
+    const char *type;   /* "string", "object", … as people read it */
+    const char *schema; /* members of its JSON Schema, with ' for " (see openapi.h) */
     bool required;
     const char *help;
     /* request.c's own: checks the value and adds it to the request. Rows stand in the order of the job's frames. */

@@ -1,4 +1,5 @@
 #include "front.h"
+#include "openapi.h"
 #include "scope.h"
 
 #include <stdio.h>
@@ -41,18 +42,36 @@ static void start_page(struct front *front, struct connection *connection)
     answer_constant(connection, &front->constants[CONSTANT_INDEX]);
 }
 
+static void openapi(struct front *front, struct connection *connection)
+{
+    answer_constant(connection, &front->constants[CONSTANT_OPENAPI]);
+}
+
+static const char json[] = "application/json", plain[] = "text/plain; charset=utf-8";
+#define ANSWERS(...) ((const struct route_answer[]){__VA_ARGS__, {0}})
+
 const struct route route_table[] = {
-    {METHOD_POST, false, false, "/execute", flight_start, "run a script, answer with its result and stdout"},
-    {METHOD_POST, true, true, "/v1/runs", flight_start, "run a script, answer with the whole run record"},
-    {METHOD_GET, true, false, "/v1/jail", jail, "the layers of the jail: which hold here, and why not"},
-    {METHOD_GET, true, false, "/v1/environments", environments, "the interpreters that scripts can ask for"},
-    {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves"},
-    {METHOD_GET, false, false, "/readyz", readyz, "200 when scripts can be run, else 503"},
-    {METHOD_GET, false, false, "/", start_page, "this text"},
+    {METHOD_POST, false, false, "/execute", flight_start, "run a script, answer with its result and stdout",
+     ANSWERS({200, json, "Execution", "main() returned an object"},
+             {400, json, "Error", "the request is malformed, or the script failed: what, where, and which limit"},
+             {500, json, "Error", "the server lost the run; it is safe to send it again"})},
+    {METHOD_POST, true, true, "/v1/runs", flight_start, "run a script, answer with the whole run record",
+     ANSWERS({200, json, "Run", "a run took place; its own failure is in status"})},
+    {METHOD_GET, true, false, "/v1/jail", jail, "the layers of the jail: which hold here, and why not",
+     ANSWERS({200, json, "Jail", "as found when the server started"})},
+    {METHOD_GET, true, false, "/v1/environments", environments, "the interpreters that scripts can ask for",
+     ANSWERS({200, json, "Environments", "each with its packages"})},
+    {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves",
+     ANSWERS({200, json, "Health", "it does"})},
+    {METHOD_GET, false, false, "/readyz", readyz, "200 when scripts can be run, else 503",
+     ANSWERS({200, json, "Readiness", "scripts can be run"}, {503, json, "Readiness", "not now"})},
+    {METHOD_GET, false, false, "/openapi.json", openapi, "this interface, as an OpenAPI 3.1 document",
+     ANSWERS({200, json, "OpenAPI", "the document"})},
+    {METHOD_GET, false, false, "/", start_page, "the routes, for people", ANSWERS({200, plain, NULL, "a list"})},
 };
 const size_t route_count = COUNT(route_table);
 
-static const char *const method_names[METHOD_COUNT] = {[METHOD_GET] = "GET", [METHOD_POST] = "POST"};
+const char *const method_names[METHOD_COUNT] = {[METHOD_GET] = "GET", [METHOD_POST] = "POST"};
 
 const struct route *route_find(const char *path, size_t length)
 {
@@ -168,6 +187,9 @@ int routes_open(struct front *front, int description)
     }
     index_text(&body);
     if (make_constant(front, CONSTANT_INDEX, 200, "text/plain; charset=utf-8", &body))
+        return -1;
+    openapi_document(&front->setup.limits, &body);
+    if (make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body))
         return -1;
     return read_description(front, description);
 }

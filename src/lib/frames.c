@@ -1,5 +1,7 @@
 #include "frames.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +36,21 @@ void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
         return;
     memcpy(buffer->bytes + buffer->length, bytes, length);
     buffer->length += length;
+}
+
+void buffer_print(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    /* One byte more for the NUL, which does not stay. */
+    if (length >= 0 && buffer_room(buffer, (size_t)length + 1)) {
+        vsnprintf((char *)buffer->bytes + buffer->length, (size_t)length + 1, format, again);
+        buffer->length += (size_t)length;
+    }
+    va_end(again);
 }
 
 void buffer_append_frame(struct buffer *buffer, enum frame_tag tag, const void *bytes, size_t length)

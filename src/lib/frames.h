@@ -69,6 +69,8 @@ struct buffer {
 
 void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
 void buffer_append_frame(struct buffer *buffer, enum frame_tag tag, const void *bytes, size_t length);
+/* Appends text as printf() words it. */
+void buffer_print(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buffer_free(struct buffer *buffer);
 
 /* Takes the next frame off the front of *rest. Returns 1 and fills *frame, 0 at the end, -1 when what is left is not

@@ -23,6 +23,8 @@ import textwrap
 import time
 from typing import NamedTuple
 
+import openapi
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SAFE_SCRIPT_BUILD", REPOSITORY / "build")).resolve()
 PYTHON = os.environ.get("SAFE_SCRIPT_TEST_PYTHON")
@@ -265,7 +267,10 @@ class Wire:
             headers = http.client.parse_headers(self.stream)
             empty = head or int(status) < 200 or int(status) in (204, 304)
             length = 0 if empty else int(headers.get("Content-Length", "0"))
-            return Answer(int(status), headers, self.stream.read(length))
+            answer = Answer(int(status), headers, self.stream.read(length))
+            if answer.status >= 200 and len(answer.body) == length:
+                openapi.document(BUILD).check_any(*answer)
+            return answer
         except ConnectionResetError:
             return None
 
@@ -283,7 +288,35 @@ class Wire:
             return False
 
 
-class UnixConnection(http.client.HTTPConnection):
+class CheckedResponse(http.client.HTTPResponse):
+    """What it reads must be what the server's OpenAPI document says of the request."""
+
+    asked = seen = None
+
+    def read(self, amt=None):
+        data = super().read(amt)
+        self.seen = (self.seen or b"") + data
+        if self.asked and self.isclosed():
+            method, target = self.asked
+            self.asked = None
+            openapi.document(BUILD).check(method, target, self.status, self.headers, self.seen)
+        return data
+
+
+class Connection(http.client.HTTPConnection):
+    response_class = CheckedResponse
+
+    def putrequest(self, method, url, *args, **options):
+        self.asked = method, url
+        super().putrequest(method, url, *args, **options)
+
+    def getresponse(self):
+        response = super().getresponse()
+        response.asked = self.asked
+        return response
+
+
+class UnixConnection(Connection):
     def __init__(self, path, timeout):
         super().__init__("localhost", timeout=timeout)
         self.path = path
@@ -315,7 +348,7 @@ class Server:
     def connection(self, timeout=PATIENCE):
         if isinstance(self.address, str):
             return UnixConnection(self.address, timeout)
-        return http.client.HTTPConnection(*self.address, timeout=timeout)
+        return Connection(*self.address, timeout=timeout)
 
     def request(self, method, path, body=None, headers=None):
         connection = self.connection()

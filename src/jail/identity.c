@@ -10,6 +10,7 @@
 #include "scope.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
 #include <linux/capability.h>
@@ -59,12 +60,13 @@ static int bar_capabilities(struct fault *fault)
     return 0;
 }
 
-static int drop_capabilities(struct fault *fault)
+/* All but those of the first word that are kept; the ambient set follows by itself. */
+static int drop_capabilities(uint32_t kept, struct fault *fault)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}, {0}};
-    if (syscall(SYS_capset, &header, none))
-        return fault_set(fault, LAYER, "capset", errno, "none");
+    struct __user_cap_data_struct left[2] = {{.effective = kept, .permitted = kept, .inheritable = kept}, {0}};
+    if (syscall(SYS_capset, &header, left))
+        return fault_set(fault, LAYER, "capset", errno, "0x%" PRIx32, kept);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return fault_set(fault, LAYER, "prctl", errno, "PR_SET_NO_NEW_PRIVS");
     return 0;
@@ -77,10 +79,32 @@ static bool may_bar(void)
     return syscall(SYS_capget, &header, have) == 0 && (have[0].effective & (1u << CAP_SETPCAP));
 }
 
+/* What a zygote keeps whose runs take their uids themselves, through its execve: the ambient set, which is closed (and
+ * with it the way back) by bar_capabilities(). */
+static int keep_set_ids(struct fault *fault)
+{
+    static const int kept[] = {CAP_SETUID, CAP_SETGID};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct have[2] = {{0}, {0}};
+    if (syscall(SYS_capget, &header, have))
+        return fault_set(fault, LAYER, "capget", errno, "own");
+    for (size_t i = 0; i < COUNT(kept); i++)
+        have[0].inheritable |= 1u << kept[i];
+    if (syscall(SYS_capset, &header, have))
+        return fault_set(fault, LAYER, "capset", errno, "CAP_SETUID, CAP_SETGID inheritable");
+    for (size_t i = 0; i < COUNT(kept); i++) {
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0))
+            return fault_set(fault, LAYER, "prctl", errno, "PR_CAP_AMBIENT_RAISE %d", kept[i]);
+    }
+    return 0;
+}
+
 int identity_become_zygote(const struct jail_plan *plan, struct fault *fault)
 {
     if (!plan->zygote_uid)
         return 0;
+    if (plan->run_sets_ids && keep_set_ids(fault))
+        return -1;
     /* The bounding set and securebits want CAP_SETPCAP, which goes with uid 0. */
     find_last_capability();
     if (may_bar() && bar_capabilities(fault))
@@ -93,7 +117,7 @@ int identity_become_zygote(const struct jail_plan *plan, struct fault *fault)
     return 0;
 }
 
-int identity_template(struct fault *fault)
+int identity_template(const struct jail_plan *plan, struct fault *fault)
 {
     find_last_capability();
     if (may_bar() && bar_capabilities(fault))
@@ -102,7 +126,7 @@ int identity_template(struct fault *fault)
      * whose profiles refuse all of keyctl(): then it is none's. */
     if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0)
         (void)syscall(SYS_keyctl, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, KEYRING_TO_LOOK_AT);
-    return drop_capabilities(fault);
+    return drop_capabilities(plan->run_sets_ids ? 1u << CAP_SETUID | 1u << CAP_SETGID : 0, fault);
 }
 
 int identity_arm(const struct jail_plan *plan, struct fault *fault)
@@ -115,12 +139,16 @@ int identity_arm(const struct jail_plan *plan, struct fault *fault)
     return 0;
 }
 
-int identity_apply(const struct jail_plan *plan, struct fault *fault)
+int identity_apply(const struct jail_plan *plan, const struct jail_cell *cell, struct fault *fault)
 {
+    /* Raw calls: glibc's would signal threads that it remembers from the zygote. */
+    if (plan->run_sets_ids && (syscall(SYS_setresgid, cell->uid, cell->uid, cell->uid) ||
+                               syscall(SYS_setresuid, cell->uid, cell->uid, cell->uid)))
+        return fault_set(fault, LAYER, "setresuid", errno, "%" PRIu32, cell->uid);
     /* Only a new user namespace has given any; the zygote had none. */
     if ((plan->namespaces & CLONE_NEWUSER) && bar_capabilities(fault))
         return -1;
-    if (drop_capabilities(fault))
+    if (drop_capabilities(0, fault))
         return -1;
     if (setsid() < 0)
         return fault_set(fault, LAYER, "setsid", errno, "a new session");
@@ -148,7 +176,7 @@ static int check(void *plan, struct fault *fault)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct have[2] = {{0}, {0}};
     const struct jail_plan *wanted = plan;
-    if (identity_become_zygote(plan, fault) || identity_template(fault))
+    if (identity_become_zygote(plan, fault) || identity_template(wanted, fault))
         return -1;
     if (syscall(SYS_capget, &header, have) ||
         have[0].effective | have[0].permitted | have[1].effective | have[1].permitted)
@@ -158,6 +186,12 @@ static int check(void *plan, struct fault *fault)
     if (wanted->zygote_uid && (setresuid(0, 0, 0) == 0 || geteuid() != wanted->zygote_uid))
         return fault_set(fault, LAYER, "setresuid", 0, "uid 0 came back");
     return 0;
+}
+
+static void word_uids(const struct jail_plan *plan, struct layer_report *report)
+{
+    snprintf(report->how, sizeof report->how,
+             "uids from %" PRIu32 ", no capabilities, no_new_privs, not dumpable, own session", plan->zygote_uid);
 }
 
 int identity_probe(struct jail_plan *plan, struct layer_report *report)
@@ -181,10 +215,53 @@ int identity_probe(struct jail_plan *plan, struct layer_report *report)
         if (in_child(LAYER, check, plan, &report->fault))
             continue;
         plan->layers |= WALL_OWN_UID;
-        snprintf(report->how, sizeof report->how,
-                 "uids from %" PRIu32 ", no capabilities, no_new_privs, not dumpable, own session", plan->zygote_uid);
+        word_uids(plan, report);
         return 0;
     }
     plan->zygote_uid = plan->run_uid_base = plan->run_uid_count = 0;
     return -1;
+}
+
+/* A child goes the way of a zygote and a run, and the server must still be able to end it. */
+static int check_own_ids(void *plan, struct fault *fault)
+{
+    const struct jail_plan *wanted = plan;
+    const struct jail_cell cell = {.uid = wanted->run_uid_base, .box = -1};
+    char byte;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC))
+        return fault_set(fault, LAYER, "pipe2", errno, "a run");
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct fault unseen;
+        bool done = identity_become_zygote(wanted, &unseen) == 0 && identity_template(wanted, &unseen) == 0 &&
+                    identity_apply(wanted, &cell, &unseen) == 0 && geteuid() == cell.uid && getegid() == cell.uid &&
+                    setresuid(wanted->zygote_uid, (uid_t)-1, (uid_t)-1) != 0;
+        (void)!(done && write(ends[1], "", 1));
+        while (done)
+            pause();
+        _exit(1);
+    }
+    close(ends[1]);
+    bool became = pid > 0 && read(ends[0], &byte, 1) == 1;
+    close(ends[0]);
+    if (!became)
+        return fault_set(fault, LAYER, "setresuid", EPERM, "a uid for each run");
+    return kill(pid, SIGKILL) ? fault_set(fault, LAYER, "kill", errno, "a process of another uid") : 0;
+}
+
+void identity_probe_own_ids(struct jail_plan *plan, struct layer_report *report)
+{
+    struct fault fault;
+    plan->run_sets_ids = true;
+    if (in_child(LAYER, check_own_ids, plan, &fault) == 0) {
+        word_uids(plan, report);
+        return;
+    }
+    /* All share the zygote's, which still is not the server's. */
+    plan->run_sets_ids = false;
+    plan->run_uid_base = plan->run_uid_count = 0;
+    snprintf(report->how, sizeof report->how,
+             "uid %" PRIu32 " for all runs, no capabilities, no_new_privs, not dumpable, own session",
+             plan->zygote_uid);
 }

@@ -18,32 +18,21 @@
 #define P_PIDFD 3
 #endif
 
-static int root_apply_server(const struct jail_plan *plan, struct fault *fault)
-{
-    return root_apply(plan, plan->limits.value[LIMIT_DISK], fault);
-}
-
-static int seccomp_apply(const struct jail_plan *plan, struct fault *fault)
-{
-    int listener;
-    return seccomp_enter(plan, &listener, fault);
-}
-
 const struct layer layer_table[LAYER_COUNT] = {
     [LAYER_CGROUP] = {"memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
                       "rlimits, the supervisor's watchdog, threads only", cgroup_probe, NULL, NULL},
     [LAYER_NAMESPACES] = {"user, pid, mount and ipc namespaces of its own; empty net and uts namespaces",
                           "landlock, seccomp", namespaces_probe, namespaces_arm, namespaces_apply},
     [LAYER_ROOT] = {"a read-only minimal tree and a small tmpfs to work in; no /proc", "landlock, identity", root_probe,
-                    NULL, root_apply_server},
+                    NULL, NULL},
     [LAYER_IDENTITY] = {"a uid of its own, no capabilities, no_new_privs, not dumpable, its own session",
-                        "landlock, seccomp", identity_probe, identity_arm, identity_apply},
+                        "landlock, seccomp", identity_probe, identity_arm, NULL},
     [LAYER_RLIMITS] = {"address space, CPU seconds, processes, files, file size, no core files", "cgroup, supervisor",
                        rlimits_probe, rlimits_arm, rlimits_apply},
     [LAYER_LANDLOCK] = {"files, TCP, signals and abstract sockets checked by the kernel once more", "root, namespaces",
-                        landlock_probe, NULL, landlock_apply},
+                        landlock_probe, NULL, NULL},
     [LAYER_SECCOMP] = {"only listed system calls, with checked arguments, of this architecture",
-                       "namespaces, landlock, identity", seccomp_probe, seccomp_arm, seccomp_apply},
+                       "namespaces, landlock, identity", seccomp_probe, seccomp_arm, NULL},
     [LAYER_SUPERVISOR] = {"wall clock, output caps, the kill, and the only word on how a run ended", "rlimits",
                           supervisor_probe, NULL, NULL},
 };
@@ -162,6 +151,8 @@ void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]
         /* What a fork bomb needs to be stopped by number and killed as a whole; the filter depends on it. */
         plan->processes = (plan->layers & CGROUP) && (plan->layers & NAMESPACES) && (plan->namespaces & CLONE_NEWPID);
     }
+    if ((plan->layers & IDENTITY) && plan->run_uid_count && !(plan->namespaces & CLONE_NEWUSER))
+        identity_probe_own_ids(plan, &reports[LAYER_IDENTITY]);
     unshare_memory(trial, sizeof *trial);
 }
 
@@ -182,7 +173,7 @@ int jail_template(const struct jail_plan *plan, const struct jail_path *extra, s
         return fault_set(fault, "root", "chdir", errno, "/");
     if (identity && !early && identity_become_zygote(plan, fault))
         return -1;
-    if (identity && identity_template(fault))
+    if (identity && identity_template(plan, fault))
         return -1;
     /* Without it the kernel takes neither rule sets nor filters from the unprivileged. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -199,12 +190,17 @@ int jail_arm(const struct jail_plan *plan, struct fault *fault)
     return 0;
 }
 
-/* The two layers that take or give more than the table's interface says. */
-static int apply_one(const struct jail_plan *plan, int id, uint64_t disk_bytes, int *listener, struct fault *fault)
+/* The layers that take or give more than the table's interface says. */
+static int apply_one(const struct jail_plan *plan, int id, const struct jail_cell *cell, int *listener,
+                     struct fault *fault)
 {
     switch (id) {
     case LAYER_ROOT:
-        return root_apply(plan, disk_bytes, fault);
+        return root_apply(plan, cell->disk_bytes, fault);
+    case LAYER_IDENTITY:
+        return identity_apply(plan, cell, fault);
+    case LAYER_LANDLOCK:
+        return landlock_apply(plan, cell, fault);
     case LAYER_SECCOMP:
         return seccomp_enter(plan, listener, fault);
     default:
@@ -212,11 +208,14 @@ static int apply_one(const struct jail_plan *plan, int id, uint64_t disk_bytes, 
     }
 }
 
-int jail_apply(const struct jail_plan *plan, uint64_t disk_bytes, int *listener, struct fault *fault)
+int jail_apply(const struct jail_plan *plan, const struct jail_cell *cell, int *listener, struct fault *fault)
 {
     *listener = -1;
     for (int id = 0; id < LAYER_COUNT; id++) {
-        if ((plan->layers & LAYER_BIT(id)) && apply_one(plan, id, disk_bytes, listener, fault))
+        if ((plan->layers & LAYER_BIT(id)) && apply_one(plan, id, cell, listener, fault))
+            return -1;
+        /* A box that is a directory is its uid's own: not before the run has that. */
+        if (id == LAYER_IDENTITY && !(plan->layers & ROOT) && root_enter_box(cell, fault))
             return -1;
     }
     return 0;

@@ -49,6 +49,10 @@ enum layer_id {
  * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
 enum { JAIL_PROC_FD = 4 };
 
+/* Where the root layer does not hold, the template leaves the zygote O_PATH descriptors of the shown paths, from this
+ * number on without a gap: each run's own rule set is made of them (landlock.c). The run closes them in the end. */
+enum { JAIL_SHOWN_FD = 100, JAIL_SHOWN_MOST = 100 };
+
 /* What holds here and how it is to be used. Plain data: it goes to the zygote as WIRE_PLAN. */
 struct jail_plan {
     uint32_t layers;              /* set of LAYER_BIT, WALL_OWN_UID and WALL_FRONT */
@@ -57,12 +61,16 @@ struct jail_plan {
     uint32_t landlock_abi;
     bool supervisor_maps; /* the supervisor (CAP_SETUID) maps each run to a kernel uid of its own; else the run maps
                              itself to the zygote's uid */
+    bool run_sets_ids;    /* no user namespaces, but CAP_SETUID: the run takes its own kernel uid; the zygote keeps that
+                             capability for it */
     bool nesting_stopped; /* no user namespace can be made in a run's: it could give capabilities back */
     bool processes;       /* fork is allowed (pid namespace and a counting cgroup hold); else threads only */
     bool denials;         /* seccomp user notification works: denied calls are counted and explained */
     uint32_t zygote_uid;  /* kernel uid and gid that the zygote runs as; 0: it keeps the supervisor's (not root) */
-    uint32_t run_uid_base, run_uid_count; /* kernel uids for runs, when supervisor_maps */
-    struct limits limits;                 /* the server's */
+    uint32_t run_uid_base, run_uid_count; /* kernel uids for runs, when supervisor_maps or
+                                             run_sets_ids */
+    char boxes[128];      /* directory of the runs' boxes (box.h) where the root layer does not hold; else empty */
+    struct limits limits; /* the server's */
 #ifdef SAFE_SCRIPT_ABLATION
     uint32_t without; /* as `layers`: what is left out, to measure the rest (tests/escape) */
 #endif
@@ -134,10 +142,18 @@ uint64_t jail_clone_flags(const struct jail_plan *plan);
  * kernel uid/gid `uid`. Only where plan->supervisor_maps. */
 int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault);
 
-/* In the run, after WIRE_ENTER: applies every layer of the plan, in order. `disk_bytes` sizes the tmpfs. On success the
- * process is RUN_UID without capabilities, in RUN_WORK, filtered; *listener is the seccomp listener (caller sends it to
- * the supervisor and closes it) or -1. Allocates nothing. Returns 0 or -1 with *fault. */
-int jail_apply(const struct jail_plan *plan, uint64_t disk_bytes, int *listener, struct fault *fault);
+/* What one run's jail has of its own. */
+struct jail_cell {
+    uint64_t disk_bytes; /* size of the tmpfs */
+    uint32_t uid;        /* kernel uid, where plan->run_sets_ids */
+    int box;             /* its box (box.h) where the root layer does not hold, else -1; the caller's to close */
+};
+
+/* In the run, after WIRE_ENTER: applies every layer of the plan, in order. On success the process is without
+ * capabilities, in its box's working directory (RUN_WORK where the root layer holds), filtered; *listener is the
+ * seccomp listener (caller sends it to the supervisor and closes it) or -1. Allocates nothing. Returns 0 or -1 with
+ * *fault. */
+int jail_apply(const struct jail_plan *plan, const struct jail_cell *cell, int *listener, struct fault *fault);
 
 /* In the run, after its listener has been sent: the limit of open files. Not earlier, because it also bounds the
  * descriptors in flight of a kernel uid (unix(7), ETOOMANYREFS): where runs share one, a run that holds many in flight

@@ -3,9 +3,10 @@
  * run's own box, to write to /dev. No execute anywhere, no device ioctl, no socket, pipe, node or link to be made.
  * Rights that this kernel does not know are left out (the ABI is probed); the other layers hold there.
  *
- * The rule set is made anew in each run: its box is a file system that did not exist before. Where the root layer does
- * not hold, the zygote is closed in as well, to the paths that its root would have shown: rule sets only ever add up.
- */
+ * The rule set is made anew in each run: its box did not exist before. Where the root layer does not hold, the zygote
+ * is closed in as well, to the paths that its root would have shown and to the boxes; rule sets only ever add up. A
+ * run's own set then names each of those paths, by descriptors that the template left (JAIL_SHOWN_FD), and no box but
+ * its own: a rule for "/" would show it the others'. */
 #include "layers.h"
 
 #include "scope.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +39,8 @@ enum {
     FS_TRUNCATE = 1 << 14,
     FS_ALL_1 = (1 << 13) - 1, /* what ABI 1 knows: EXECUTE … MAKE_SYM */
     FS_IOCTL_DEV = 1 << 15,
+    FS_OF_FILES = FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV,
+    FS_IN_BOX = FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_REFER | FS_TRUNCATE,
     NET_BIND_TCP = 1 << 0,
     NET_CONNECT_TCP = 1 << 1,
     SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0,
@@ -68,7 +72,7 @@ static const struct {
     uint64_t allowed;
 } rules[] = {
     {"/", FS_READ_FILE | FS_READ_DIR},
-    {RUN_BOX, FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_REFER | FS_TRUNCATE},
+    {RUN_BOX, FS_IN_BOX},
     {"/dev", FS_WRITE_FILE | FS_TRUNCATE},
 };
 
@@ -97,45 +101,73 @@ static int restrict_self(int ruleset, uint32_t abi, struct fault *fault)
     return 0;
 }
 
-int landlock_apply(const struct jail_plan *plan, struct fault *fault)
+/* The kernel refuses rights that only a directory can have on anything else. */
+static int allow(int ruleset, int parent, uint64_t allowed, const char *what, struct fault *fault)
+{
+    struct stat status;
+    if (fstat(parent, &status))
+        return fault_set(fault, LAYER, "stat", errno, "%s", what);
+    struct path_beneath rule = {.allowed = S_ISDIR(status.st_mode) ? allowed : allowed & FS_OF_FILES, .parent = parent};
+    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0))
+        return fault_set(fault, LAYER, "add_rule", errno, "%s", what);
+    return 0;
+}
+
+/* In the jail's root. */
+static int allow_by_table(int ruleset, uint64_t handled, struct fault *fault)
+{
+    for (size_t i = 0; i < COUNT(rules); i++) {
+        auto_fd int parent = open(rules[i].path, O_PATH | O_CLOEXEC);
+        if (parent < 0)
+            return fault_set(fault, LAYER, "open", errno, "%s", rules[i].path);
+        if (allow(ruleset, parent, rules[i].allowed & handled, rules[i].path, fault))
+            return -1;
+    }
+    return 0;
+}
+
+/* In the host's tree. */
+static int allow_shown(int ruleset, uint64_t handled, int box, struct fault *fault)
+{
+    struct stat status;
+    for (int fd = JAIL_SHOWN_FD; fd < JAIL_SHOWN_FD + JAIL_SHOWN_MOST && fstat(fd, &status) == 0; fd++) {
+        uint64_t allowed = FS_READ_FILE | FS_READ_DIR | (S_ISCHR(status.st_mode) ? FS_WRITE_FILE : 0);
+        if (allow(ruleset, fd, allowed & handled, "a shown path", fault))
+            return -1;
+    }
+    return allow(ruleset, box, (FS_READ_FILE | FS_READ_DIR | FS_IN_BOX) & handled, "the run's box", fault);
+}
+
+int landlock_apply(const struct jail_plan *plan, const struct jail_cell *cell, struct fault *fault)
 {
     struct ruleset handled = handled_by(plan->landlock_abi);
     auto_fd int ruleset = create(&handled, fault);
     if (ruleset < 0)
         return -1;
-    for (size_t i = 0; i < COUNT(rules); i++) {
-        auto_fd int parent = open(rules[i].path, O_PATH | O_CLOEXEC);
-        /* Without the root layer there is no box: then nothing can be written at all. */
-        if (parent < 0 && errno == ENOENT && !(plan->layers & LAYER_BIT(LAYER_ROOT)))
-            continue;
-        if (parent < 0)
-            return fault_set(fault, LAYER, "open", errno, "%s", rules[i].path);
-        struct path_beneath rule = {.allowed = rules[i].allowed & handled.handled_fs, .parent = parent};
-        if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0))
-            return fault_set(fault, LAYER, "add_rule", errno, "%s", rules[i].path);
-    }
+    if (plan->layers & LAYER_BIT(LAYER_ROOT) ? allow_by_table(ruleset, handled.handled_fs, fault)
+                                             : allow_shown(ruleset, handled.handled_fs, cell->box, fault))
+        return -1;
     return restrict_self(ruleset, plan->landlock_abi, fault);
 }
 
-/* Shows the path to the zygote and its runs. Missing ones are the business of who execs. */
-static int show(int ruleset, const char *path, uint64_t allowed, struct fault *fault)
+/* Shows the path to the zygote, and leaves it the descriptor at *shown for its runs. Missing ones are the business of
+ * who execs. */
+static int show(int ruleset, const char *path, uint64_t allowed, int *shown, struct fault *fault)
 {
     auto_fd int parent = open(path, O_PATH | O_CLOEXEC);
-    struct stat status;
-    if (parent < 0 || fstat(parent, &status))
+    if (parent < 0)
         return 0;
-    /* The kernel refuses rights that only a directory can have on anything else. */
-    struct path_beneath rule = {.allowed = S_ISDIR(status.st_mode) ? allowed : allowed & ~(uint64_t)FS_READ_DIR,
-                                .parent = parent};
-    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0))
-        return fault_set(fault, LAYER, "add_rule", errno, "%s", path);
-    return 0;
+    if (*shown == JAIL_SHOWN_FD + JAIL_SHOWN_MOST || dup2(parent, *shown) < 0)
+        return fault_set(fault, LAYER, "dup2", errno, "%s as descriptor %d", path, *shown);
+    ++*shown;
+    return allow(ruleset, parent, allowed, path, fault);
 }
 
 int landlock_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count,
                       struct fault *fault)
 {
     struct ruleset handled = {.handled_fs = handled_by(plan->landlock_abi).handled_fs};
+    int shown = JAIL_SHOWN_FD;
     auto_fd int ruleset = create(&handled, fault);
     if (ruleset < 0)
         return -1;
@@ -144,9 +176,17 @@ int landlock_template(const struct jail_plan *plan, const struct jail_path *extr
         uint64_t allowed = FS_READ_FILE | FS_READ_DIR | (path->data ? 0 : FS_EXECUTE);
         if (strncmp(path->host, "/dev/", 5) == 0)
             allowed |= FS_WRITE_FILE;
-        if (show(ruleset, path->host, allowed, fault))
+        if (show(ruleset, path->host, allowed & handled.handled_fs, &shown, fault))
             return -1;
     }
+    /* For the maps and the limit that a run writes of its new user namespace, before its own rule set. */
+    if ((jail_clone_flags(plan) & CLONE_NEWUSER) && allow(ruleset, JAIL_PROC_FD, FS_WRITE_FILE, "/proc", fault))
+        return -1;
+    auto_fd int boxes = open(plan->boxes, O_PATH | O_CLOEXEC);
+    if (boxes < 0)
+        return fault_set(fault, LAYER, "open", errno, "%s", plan->boxes);
+    if (allow(ruleset, boxes, (FS_READ_FILE | FS_READ_DIR | FS_IN_BOX) & handled.handled_fs, plan->boxes, fault))
+        return -1;
     return restrict_self(ruleset, plan->landlock_abi, fault);
 }
 

@@ -18,23 +18,29 @@ int namespaces_template(const struct jail_plan *plan, struct fault *fault);
 
 int root_probe(struct jail_plan *plan, struct layer_report *report);
 int root_apply(const struct jail_plan *plan, uint64_t disk_bytes, struct fault *fault);
+/* In place of root_apply(): into the box that the supervisor made. */
+int root_enter_box(const struct jail_cell *cell, struct fault *fault);
 int root_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count, struct fault *fault);
 
 int identity_probe(struct jail_plan *plan, struct layer_report *report);
 int identity_arm(const struct jail_plan *plan, struct fault *fault);
-int identity_apply(const struct jail_plan *plan, struct fault *fault);
+int identity_apply(const struct jail_plan *plan, const struct jail_cell *cell, struct fault *fault);
+/* For places without user namespaces: whether runs can take uids of their own. Sets plan->run_sets_ids, or clears the
+ * uids and WALL_OWN_UID, and words *report anew. */
+void identity_probe_own_ids(struct jail_plan *plan, struct layer_report *report);
 /* The zygote's uid alone, while capabilities are kept … */
 int identity_become_zygote(const struct jail_plan *plan, struct fault *fault);
 /* … and the end of all privilege. */
-int identity_template(struct fault *fault);
+int identity_template(const struct jail_plan *plan, struct fault *fault);
 
 int rlimits_probe(struct jail_plan *plan, struct layer_report *report);
 int rlimits_arm(const struct jail_plan *plan, struct fault *fault);
 int rlimits_apply(const struct jail_plan *plan, struct fault *fault);
 
 int landlock_probe(struct jail_plan *plan, struct layer_report *report);
-int landlock_apply(const struct jail_plan *plan, struct fault *fault);
-/* In place of root_template(): the zygote may read the same paths, by their host names, and no other. */
+int landlock_apply(const struct jail_plan *plan, const struct jail_cell *cell, struct fault *fault);
+/* In place of root_template(): the zygote may read the same paths, by their host names, and change what lies in
+ * plan->boxes; each run only its own box there. */
 int landlock_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count,
                       struct fault *fault);
 

@@ -29,11 +29,16 @@ enum verb {
     ALLOW,  /* with the row's argument checks, if any; what fails them is denied */
     QUIET,  /* refused with the row's errno and not counted: honest libraries ask and fall back (errno 0: returns 0) */
     DENY,   /* refused with the row's errno, counted and explained */
-    ASK,    /* the supervisor decides, where user notification works and the pid namespace is new; else ALLOW */
+    ASK,    /* the supervisor decides, where user notification works; else ALLOW where no other process can be meant
+               (a new pid namespace, or a uid of its own), and EPERM */
     ANSWER, /* the supervisor gives the row's `error` as the call's value: the kernel is not asked. Without user
                notification: EPERM */
     KILL,   /* no honest program makes this call */
 };
+
+/* Places where a row counts. Apart: what a path names is the run's own or cannot be changed by it, because the root
+ * shows nothing else or because its kernel uid is its own. Landlock has no say in modes and times. */
+enum place { ANYWHERE, ONLY_APART, ONLY_SHARED };
 
 enum compare { ARG_ANY, ARG_EQUAL, ARG_MASKED /* (arg & mask) == value */ };
 
@@ -54,6 +59,7 @@ struct call_row {
     struct argument_check check[2]; /* all must hold */
     const char *reason;             /* ALLOW: who needs it. QUIET: who falls back. DENY: the hint that users read */
     int8_t detail;                  /* DENY: which argument says more (-1: none) */
+    uint8_t only;                   /* enum place */
     bool needs_processes;           /* ALLOW row only where plan->processes */
 };
 

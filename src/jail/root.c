@@ -326,6 +326,15 @@ int root_apply(const struct jail_plan *plan, uint64_t disk_bytes, struct fault *
     return 0;
 }
 
+int root_enter_box(const struct jail_cell *cell, struct fault *fault)
+{
+    if (cell->box < 0)
+        return fault_set(fault, LAYER, "box", 0, "the run was given none");
+    if (fchdir(cell->box) || chdir("work"))
+        return fault_set(fault, LAYER, "chdir", errno, "the run's box");
+    return 0;
+}
+
 static int refused(const char *path, int flags, int error, struct fault *fault)
 {
     auto_fd int fd = open(path, flags | O_CLOEXEC, 0600);

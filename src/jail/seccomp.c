@@ -118,22 +118,34 @@ static bool is_else(const struct call_row *row)
     return false;
 }
 
+static bool runs_are_apart(const struct jail_plan *plan)
+{
+    return (plan->layers & LAYER_BIT(LAYER_ROOT)) || plan->supervisor_maps || plan->run_sets_ids;
+}
+
+static bool counts_here(const struct jail_plan *plan, const struct call_row *row)
+{
+    return row->only == ANYWHERE || (row->only == ONLY_APART) == runs_are_apart(plan);
+}
+
 /* Whether and with what action the row goes into the filter; what does not gets the default action. */
 static bool action_of(const struct jail_plan *plan, const struct call_row *row, uint32_t *action)
 {
     switch (row->verb) {
     case ALLOW:
         *action = SCMP_ACT_ALLOW;
-        return !row->needs_processes || plan->processes;
+        return (!row->needs_processes || plan->processes) && counts_here(plan, row);
     case QUIET:
         *action = SCMP_ACT_ERRNO((uint32_t)row->error);
-        return true;
+        return counts_here(plan, row);
     case DENY:
         *action = SCMP_ACT_ERRNO((uint32_t)(row->error ? row->error : EPERM));
         return !plan->denials && !is_else(row);
     case ASK: /* the default action is the notification */
-        *action = SCMP_ACT_ALLOW;
-        return !plan->denials || !(jail_clone_flags(plan) & CLONE_NEWPID);
+        *action = (jail_clone_flags(plan) & CLONE_NEWPID) || plan->supervisor_maps || plan->run_sets_ids
+                      ? SCMP_ACT_ALLOW
+                      : SCMP_ACT_ERRNO(EPERM);
+        return !plan->denials;
     case ANSWER:
         *action = SCMP_ACT_ERRNO(EPERM);
         return !plan->denials;

@@ -76,10 +76,11 @@ static const struct call_row *denied_row(const struct denial *denial)
     return found;
 }
 
-static bool is_listed(int number)
+/* Whether the call has a row of this verb; ALLOW: any row. */
+static bool is_listed(int number, enum verb verb)
 {
     for (size_t i = 0; i < policy_call_count; i++) {
-        if (policy_calls[i].number == number)
+        if (policy_calls[i].number == number && (verb == ALLOW || policy_calls[i].verb == verb))
             return true;
     }
     return false;
@@ -100,9 +101,10 @@ void jail_denial_text(const struct denial *denial, const struct jail_plan *plan,
     else
         snprintf(what, what_size, "%s", call);
     snprintf(hint, hint_size, "%s",
-             row                         ? row->reason
-             : is_listed(denial->number) ? "not with these arguments in this jail"
-                                         : "not among the system calls that a script may make");
+             row                                ? row->reason
+             : is_listed(denial->number, ASK)   ? "other processes cannot be reached from this jail"
+             : is_listed(denial->number, ALLOW) ? "not with these arguments in this jail"
+                                                : "not among the system calls that a script may make");
 }
 
 /* ---- the whole policy ---- */

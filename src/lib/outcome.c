@@ -191,6 +191,9 @@ void outcome_decide(const struct facts *facts, const struct verdict *verdict, co
     case CAUSE_WALL:
         decide_limit(outcome, STATUS_TIME_LIMIT, LIMIT_WALL, limits);
         return;
+    case CAUSE_DISK:
+        decide_limit(outcome, STATUS_DISK_LIMIT, LIMIT_DISK, limits);
+        return;
     case CAUSE_CPU:
         decide_limit(outcome, STATUS_CPU_LIMIT, LIMIT_CPU, limits);
         return;

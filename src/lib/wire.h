@@ -27,8 +27,9 @@ enum wire_type {
     WIRE_REFUSED,   /* supervisor → front: not run at all. Last word on this id */
     WIRE_PLAN,      /* supervisor → zygote: once, first */
     WIRE_READY,     /* zygote → supervisor: warm and able to clone */
-    WIRE_SPAWN, /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends), cgroup files */
-    WIRE_SPAWNED,      /* zygote → supervisor: fds: pidfd */
+    WIRE_SPAWN,     /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends), cgroup files
+                     */
+    WIRE_SPAWNED,   /* zygote → supervisor: fds: pidfd */
     WIRE_SPAWN_FAILED, /* zygote → supervisor */
     WIRE_ENTER,        /* supervisor → run: cgroup and uid map are set; close the jail around you */
     WIRE_JAILED,       /* run → supervisor: jailed, waiting. fds: seccomp listener, where there is one */
@@ -81,9 +82,10 @@ struct wire_refused {
 struct wire_spawn {
     uint64_t slot;
     uint64_t disk_bytes; /* size of the tmpfs: fixed at the mount, so not in WIRE_START */
-    uint32_t uid;        /* kernel uid that the supervisor will map to the run's own; 0: the run maps itself */
+    uint32_t uid;        /* kernel uid of this run: mapped by the supervisor, or taken by the run itself; 0: none */
     uint32_t has_cgroup; /* a v2 cgroup descriptor follows: clone into it */
     uint32_t joins;      /* so many cgroup.procs files follow: the clone writes "0" to each */
+    char box[64];        /* name of the run's box in plan->boxes (jail/box.h); empty where it has a tmpfs */
 };
 struct wire_spawned {
     uint64_t slot;

@@ -11,6 +11,7 @@
 #ifndef SAFE_SCRIPT_ENGINE_H
 #define SAFE_SCRIPT_ENGINE_H
 
+#include "box.h"
 #include "cgroup.h"
 #include "interpreter.h"
 #include "jail.h"
@@ -61,6 +62,7 @@ struct slot {
     int pidfd, control, listener;
     int report, out, err; /* read ends, until the front has them */
     struct cgroup *cgroup;
+    struct box *box; /* where the root layer does not hold; of this life */
     struct run *run;
     struct facts facts;
     uint64_t state_us;                  /* when it came into its state */
@@ -111,6 +113,7 @@ struct engine {
     struct jail_plan plan;
     struct layer_report reports[LAYER_COUNT];
     struct cgroups *cgroups;
+    struct boxes *boxes; /* NULL where each run has a tmpfs */
     struct interpreter interpreter;
     char library[4096]; /* directory of our executables, extension and bootstrap */
     int epoll;

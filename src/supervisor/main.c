@@ -194,6 +194,30 @@ static int size_engine(struct engine *engine, struct settings *settings, struct 
     return fit_open_files(engine, settings, fault);
 }
 
+/* Where runs cannot have a tmpfs each: a directory for their boxes. Its room is shared evenly, so that no run can take
+ * another's. */
+static int open_boxes(struct engine *engine, struct settings *settings, struct fault *fault)
+{
+    struct jail_plan *plan = &engine->plan;
+    uid_t owner = plan->run_uid_base ? plan->run_uid_base : plan->zygote_uid;
+    if (plan->layers & LAYER_BIT(LAYER_ROOT))
+        return 0;
+    engine->boxes = boxes_open(settings->box_directory, owner, plan->boxes, sizeof plan->boxes, fault);
+    if (!engine->boxes)
+        return -1;
+    uint64_t *disk = &settings->limits.value[LIMIT_DISK];
+    uint64_t share = boxes_room(engine->boxes) / engine->concurrency;
+    if (share < limit_table[LIMIT_DISK].least)
+        return fault_set(fault, "box", "statvfs", ENOSPC, "%s, for %" PRIu64 " runs at once", plan->boxes,
+                         engine->concurrency);
+    if (share < *disk) {
+        *disk = plan->limits.value[LIMIT_DISK] = share;
+        log_event(LOG_WARNING, "the disk limit is lowered to what the runs' directory has for each",
+                  log_text("directory", plan->boxes), log_number("disk_bytes", share));
+    }
+    return 0;
+}
+
 /* Loads settings and probes the jail. Returns an exit status, 0 to go on. */
 static int prepare(struct engine *engine, struct settings *settings, int argc, char **argv, struct rest *rest,
                    bool checkable)
@@ -262,7 +286,8 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
         return fault_set(fault, "jail", "probe", 0, "see above; --walls 1 accepts less, on your own responsibility");
     }
     if (size_engine(engine, settings, fault) || find_library(engine->library, sizeof engine->library, fault) ||
-        interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault))
+        interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault) ||
+        open_boxes(engine, settings, fault))
         return -1;
     snprintf(path, sizeof path, "%s/%s", engine->library, front);
     engine->front_program.fd = open(path, O_PATH | O_CLOEXEC);

@@ -8,7 +8,8 @@
  * Signals: the script is PID 1 of its pid namespace, and the kernel drops every signal with default action that such a
  * process gets from inside (pid_namespaces(7)). So that os.abort() and os.kill(os.getpid(), …) do what they do
  * everywhere, the filter asks us about kill() and tgkill(): what would end the script ends it, by our SIGKILL, and the
- * signal's number is a fact that we saw ourselves. */
+ * signal's number is a fact that we saw ourselves. Where there is no pid namespace, a signal to anything but the run
+ * itself is a denial. */
 #include "engine.h"
 
 #include "log.h"
@@ -19,6 +20,7 @@
 #include <inttypes.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +78,21 @@ static enum fate signal_fate(const struct slot *slot, int number, bool to_proces
     return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU ? FATE_STOP : FATE_END;
 }
 
+static void count_denial(struct facts *facts, int number, uint32_t detail)
+{
+    for (uint32_t i = 0; i < facts->denials; i++) {
+        if (facts->denied[i].number == number && facts->denied[i].detail == detail) {
+            facts->denied[i].count++;
+            return;
+        }
+    }
+    if (facts->denials == DENIALS_KEPT) {
+        facts->denials_cut = 1;
+        return;
+    }
+    facts->denied[facts->denials++] = (struct denial){.number = number, .detail = detail, .count = 1};
+}
+
 static void asked_signal(struct slot *slot, const struct seccomp_notif *notice)
 {
     bool process = notice->data.nr == SYS_kill;
@@ -101,19 +118,20 @@ static void asked_signal(struct slot *slot, const struct seccomp_notif *notice)
     }
 }
 
-static void count_denial(struct facts *facts, int number, uint32_t detail)
+/* Without a pid namespace numbers name everybody's processes: a run may name itself. The kernel then does what it does
+ * everywhere. */
+static void asked_signal_by_number(struct slot *slot, const struct seccomp_notif *notice)
 {
-    for (uint32_t i = 0; i < facts->denials; i++) {
-        if (facts->denied[i].number == number && facts->denied[i].detail == detail) {
-            facts->denied[i].count++;
-            return;
-        }
+    bool process = notice->data.nr == SYS_kill;
+    int target = (int)notice->data.args[0];
+    bool own = target == slot->pid || (process && (target == 0 || target == -slot->pid)); /* its session is its own */
+    if (!own) {
+        count_denial(&slot->facts, notice->data.nr, 0);
+        slot->refusals++;
+    } else if ((int)notice->data.args[process ? 1 : 2] == SIGKILL && !slot->killed) {
+        slot->facts.self_signal = SIGKILL;
     }
-    if (facts->denials == DENIALS_KEPT) {
-        facts->denials_cut = 1;
-        return;
-    }
-    facts->denied[facts->denials++] = (struct denial){.number = number, .detail = detail, .count = 1};
+    answer(slot, notice->id, own ? 0 : EPERM, own);
 }
 
 void slot_notified(struct engine *engine, struct slot *slot)
@@ -121,7 +139,6 @@ void slot_notified(struct engine *engine, struct slot *slot)
     struct seccomp_notif notice;
     uint32_t detail = 0;
     int64_t value;
-    (void)engine;
     struct pollfd ready = {.fd = slot->listener, .events = POLLIN};
     /* Receiving blocks when there is nothing; the event may be of this slot's former life. */
     if (poll(&ready, 1, 0) <= 0)
@@ -143,7 +160,10 @@ void slot_notified(struct engine *engine, struct slot *slot)
         (void)ioctl(slot->listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
     } else if (jail_is_signal_question(&notice.data)) {
         slot->signals++;
-        asked_signal(slot, &notice);
+        if (jail_clone_flags(&engine->plan) & CLONE_NEWPID)
+            asked_signal(slot, &notice);
+        else
+            asked_signal_by_number(slot, &notice);
     } else {
         slot->refusals++;
         int error = jail_denial_error(&notice.data, &detail);

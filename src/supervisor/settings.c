@@ -29,6 +29,8 @@ static const struct row {
      "ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH; up to 8 times"},
     {"python", KIND_TEXT, AT(python), "/usr/bin/python3", 0, 0,
      "the CPython (3.9 or later, a venv's too) that runs scripts"},
+    {"box_directory", KIND_TEXT, AT(box_directory), NULL, 0, 0,
+     "where runs work when no tmpfs can be mounted for them (default: /dev/shm, /tmp or /var/tmp)"},
     {"pool", KIND_COUNT, AT(pool), NULL, 1, 1024, "jails kept waiting for a request (default: by cores)"},
     {"concurrency", KIND_COUNT, AT(concurrency), NULL, 1, 4096, "runs at once (default: by cores and memory)"},
     {"queue", KIND_COUNT, AT(queue), "1000", 1, 100000, "requests that may wait for a free place; more get 429"},

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,8 +41,13 @@ void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state st
     slot->state_us = now_us();
 }
 
+/* Everything of this life; the cgroup stays for the next. */
 static void slot_close(struct slot *slot)
 {
+    struct fault fault;
+    if (slot->box && box_free(slot->box, &fault))
+        log_fault(LOG_WARNING, "a run's box could not be removed", &fault);
+    slot->box = NULL;
     drop_fd(&slot->pidfd);
     drop_fd(&slot->control);
     drop_fd(&slot->listener);
@@ -53,13 +59,13 @@ static void slot_close(struct slot *slot)
 void slot_free(struct engine *engine, struct slot *slot)
 {
     struct fault fault;
-    slot_close(slot);
     if (slot->cgroup && cgroup_kill(slot->cgroup, &fault)) {
         /* Something in it would not die: never reuse it. */
         log_fault(LOG_WARNING, "a cgroup could not be emptied", &fault);
         cgroup_free(slot->cgroup);
         slot->cgroup = NULL;
     }
+    slot_close(slot);
     slot_set_state(engine, slot, SLOT_FREE);
     slot->next_free = engine->free_slots;
     engine->free_slots = slot;
@@ -94,7 +100,15 @@ static int slot_open_pipes(struct slot *slot, struct ends *ends)
     return 0;
 }
 
-static int slot_prepare(struct engine *engine, struct slot *slot, struct fault *fault)
+static int slot_prepare_box(struct engine *engine, struct slot *slot, struct fault *fault)
+{
+    if (!engine->boxes)
+        return 0;
+    slot->box = box_new(engine->boxes, slot->uid ? slot->uid : engine->plan.zygote_uid, fault);
+    return slot->box ? 0 : -1;
+}
+
+static int slot_prepare_cgroup(struct engine *engine, struct slot *slot, struct fault *fault)
 {
     struct limits limits = engine->settings->limits;
     limits.value[LIMIT_DISK] = slot->disk_bytes;
@@ -109,6 +123,24 @@ static int slot_prepare(struct engine *engine, struct slot *slot, struct fault *
             return fault_set(fault, "supervisor", "epoll_ctl", errno, "a cgroup's event");
     }
     return cgroup_reset(slot->cgroup, &limits, fault);
+}
+
+/* What SPAWN takes along: the run's ends of its pipes, its cgroup, its box. */
+static void spawn_describe(const struct slot *slot, const struct ends *ends, struct wire_message *message)
+{
+    *message = (struct wire_message){.type = WIRE_SPAWN, .fd_count = 4};
+    message->spawn = (struct wire_spawn){.slot = slot->serial, .disk_bytes = slot->disk_bytes, .uid = slot->uid};
+    memcpy(message->fds, ends->fds, sizeof ends->fds);
+    int into = slot->cgroup ? cgroup_clone_fd(slot->cgroup) : -1;
+    if (into >= 0) {
+        message->spawn.has_cgroup = 1;
+        message->fds[message->fd_count++] = into;
+    } else if (slot->cgroup) {
+        message->spawn.joins = (uint32_t)cgroup_procs_fds(slot->cgroup, message->fds + message->fd_count);
+        message->fd_count += (int)message->spawn.joins;
+    }
+    if (slot->box)
+        snprintf(message->spawn.box, sizeof message->spawn.box, "%s", box_name(slot->box));
 }
 
 static void spawn_failed(struct engine *engine, const struct fault *fault)
@@ -138,12 +170,17 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     slot->pid = 0;
     slot->uid = 0;
     slot->facts = (struct facts){0};
-    if (engine->plan.supervisor_maps)
+    if (engine->plan.supervisor_maps || engine->plan.run_sets_ids)
         slot->uid = engine->plan.run_uid_base + (uint32_t)(engine->uid_next++ % engine->plan.run_uid_count);
-    if (slot_prepare(engine, slot, &fault)) {
+    if (slot_prepare_box(engine, slot, &fault)) {
+        spawn_failed(engine, &fault);
+        return;
+    }
+    if (slot_prepare_cgroup(engine, slot, &fault)) {
         if (slot->cgroup)
             cgroup_free(slot->cgroup); /* the next try makes a new one */
         slot->cgroup = NULL;
+        slot_close(slot);
         spawn_failed(engine, &fault);
         return;
     }
@@ -154,17 +191,8 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
         slot_close(slot);
         return;
     }
-    struct wire_message message = {.type = WIRE_SPAWN, .fd_count = 4};
-    message.spawn = (struct wire_spawn){.slot = slot->serial, .disk_bytes = disk_bytes, .uid = slot->uid};
-    memcpy(message.fds, ends.fds, sizeof ends.fds);
-    int into = slot->cgroup ? cgroup_clone_fd(slot->cgroup) : -1;
-    if (into >= 0) {
-        message.spawn.has_cgroup = 1;
-        message.fds[message.fd_count++] = into;
-    } else if (slot->cgroup) {
-        message.spawn.joins = (uint32_t)cgroup_procs_fds(slot->cgroup, message.fds + message.fd_count);
-        message.fd_count += (int)message.spawn.joins;
-    }
+    struct wire_message message;
+    spawn_describe(slot, &ends, &message);
     int sent = wire_send(engine->zygote.child.socket, &message);
     ends_close(&ends);
     if (sent != WIRE_OK) {
@@ -178,6 +206,12 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     engine->free_slots = slot->next_free;
     engine->zygote.spawned++;
     slot_set_state(engine, slot, SLOT_SPAWNING);
+}
+
+static bool is_known(struct engine *engine, pid_t pid)
+{
+    return slot_of(engine, pid) || pid == engine->front.pid || pid == engine->zygote.child.pid ||
+           pid == engine->next_zygote.child.pid;
 }
 
 /* The process that a pidfd names, by the kernel's word and not the zygote's; 0 when it is not a child of ours. */
@@ -205,8 +239,7 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     slot->pidfd = pidfd;
     pid_t pid = pidfd_child(pidfd);
     /* Ours already: another run, the front, a zygote. Gone already: it could not even begin. */
-    bool known = slot_of(engine, pid) || pid == engine->front.pid || pid == engine->zygote.child.pid ||
-                 pid == engine->next_zygote.child.pid;
+    bool known = is_known(engine, pid);
     if (!pid || known) {
         fault_set(&fault, "zygote", "clone", 0, "%s",
                   known ? "it named a process that is no new run" : "the run is gone");
@@ -277,7 +310,7 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     run->starts++;
     slot->wall_deadline_us = run->started_us + run->limits.value[LIMIT_WALL] * 1000;
     slot->look_us = now + run->limits.value[LIMIT_CPU] * 1000 / engine->cores;
-    if (!slot->cgroup)
+    if (!slot->cgroup || slot->box)
         slot->look_us = now + WATCHDOG_US;
     if (!engine_watches(engine))
         slot->wall_deadline_us = slot->look_us = UINT64_MAX;
@@ -368,6 +401,13 @@ void slot_oom(struct slot *slot)
     }
 }
 
+static bool box_is_overfull(struct slot *slot, const struct limits *limits)
+{
+    struct box_usage usage;
+    return slot->box && box_usage(slot->box, &usage) &&
+           (usage.bytes > limits->value[LIMIT_DISK] || usage.inodes > limits->value[LIMIT_INODES]);
+}
+
 /* Called when wall_deadline_us or look_us has passed. */
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
 {
@@ -397,6 +437,12 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
         next = LOOK_LEAST_US;
     }
     slot->look_us = now + (next < LOOK_LEAST_US ? LOOK_LEAST_US : next);
+    if (slot->look_us > now + WATCHDOG_US && (!slot->cgroup || slot->box))
+        slot->look_us = now + WATCHDOG_US;
+    if (box_is_overfull(slot, limits)) {
+        slot_kill(engine, slot, CAUSE_DISK);
+        return;
+    }
     if (slot->cgroup)
         return;
     uint64_t memory = slot_memory(slot);
@@ -405,10 +451,7 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
     if (memory > limits->value[LIMIT_MEMORY]) {
         slot->facts.oom_kills = 1;
         slot_kill(engine, slot, CAUSE_NONE);
-        return;
     }
-    if (slot->look_us > now + WATCHDOG_US)
-        slot->look_us = now + WATCHDOG_US;
 }
 
 static void slot_take_usage(struct slot *slot, const struct rusage *usage)
@@ -442,6 +485,32 @@ static bool killed_from_outside(const struct engine *engine, const struct slot *
            (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES));
 }
 
+/* Without a pid namespace or a cgroup a dead run's other processes have become our children. They are in its session or
+ * in one of their own; a fresh clone that has not been named to us yet is still in ours. Only where both the filter and
+ * the limit of processes are gone can there be any. */
+static void end_orphans(struct engine *engine)
+{
+    enum { PASSES_MOST = 100 };
+    bool found = !(jail_clone_flags(&engine->plan) & CLONE_NEWPID);
+    for (int pass = 0; found && pass < PASSES_MOST; pass++) {
+        char text[4096];
+        auto_fd int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+        ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+        text[length > 0 ? length : 0] = 0;
+        found = false;
+        for (char *at = text, *end; *at; at = end) {
+            pid_t pid = (pid_t)strtol(at, &end, 10);
+            if (end == at)
+                break;
+            if (pid <= 0 || is_known(engine, pid) || getsid(pid) == getsid(0))
+                continue;
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            found = true;
+        }
+    }
+}
+
 /* The kernel's last word: the process has ended, and with a pid namespace everything in it. */
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage)
 {
@@ -456,6 +525,7 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     }
     if (slot->cgroup)
         cgroup_kill(slot->cgroup, &fault); /* before the usage: what a missing pid namespace let live */
+    end_orphans(engine);
     slot->facts.wait_status = status;
     slot->facts.wall_us = now_us() - slot->started_us;
     slot_take_usage(slot, usage);

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -586,6 +588,9 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
         return -1;
+    /* Without pid namespaces what a run leaves behind comes to us, to be ended (slot_reaped). */
+    if (!(jail_clone_flags(&engine->plan) & CLONE_NEWPID) && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+        return fault_set(fault, "supervisor", "prctl", errno, "PR_SET_CHILD_SUBREAPER");
     if (engine_open_slots(engine, fault))
         return -1;
     sigemptyset(&mask);
@@ -618,6 +623,11 @@ void engine_close(struct engine *engine)
     drop_fd(&engine->next_zygote.child.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
         continue;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].state != SLOT_FREE)
+            slot_free(engine, &engine->slots[i]);
+    }
     cgroups_close(engine->cgroups);
+    boxes_close(engine->boxes);
     engine->cgroups = NULL;
 }

@@ -153,6 +153,17 @@ def renewals():
         yield lambda: setattr(modules["multiprocessing.process"].current_process(), "authkey", os.urandom(32))
 
 
+def make_settle():
+    """settle(work): the environment of a run whose box is not at /box."""
+    from os import environ
+
+    def settle(work):
+        environ.update(HOME=work, TMPDIR=work.rpartition("/")[0] + "/tmp")
+        environ["MPLCONFIGDIR"] = environ["TMPDIR"]
+
+    return settle
+
+
 def calming():
     """What a script may have set that would get in the way of the report."""
     import gc
@@ -177,6 +188,7 @@ def tools():
         "read_input": make_reader(),
         "parameter": make_parameter(),
         "search": make_search(),
+        "settle": make_settle(),
         "format_exception": traceback.format_exception,
         "line_cache": linecache.cache,
         "coroutine": types.CoroutineType,

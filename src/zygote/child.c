@@ -71,8 +71,8 @@ static int take_descriptors(struct wire_message *spawn)
 /* Into the run's cgroup, before anything of the run's is allocated. */
 static int join_cgroups(const struct wire_message *spawn)
 {
-    for (int i = SPAWN_CGROUP; spawn->spawn.joins && i < spawn->fd_count; i++) {
-        if (write(spawn->fds[i], "0", 1) != 1)
+    for (uint32_t i = 0; i < spawn->spawn.joins; i++) {
+        if (write(spawn->fds[SPAWN_CGROUP + i], "0", 1) != 1)
             return -1;
     }
     return 0;
@@ -111,13 +111,25 @@ static _Noreturn void jail_failed(const struct fault *fault)
     _exit(1);
 }
 
-static void enter_jail(const struct jail_plan *plan, uint64_t disk_bytes)
+/* By its name, not a descriptor of the supervisor's: where the run has a mount namespace of its own, a directory of
+ * another has no path in it. Closed with the rest once the jail stands. */
+static int open_box(const struct jail_plan *plan, const char *name, struct fault *fault)
+{
+    char path[sizeof plan->boxes + sizeof((struct wire_spawn *)NULL)->box];
+    if (!*name)
+        return -1;
+    snprintf(path, sizeof path, "%s/%s", plan->boxes, name);
+    int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? fault_set(fault, "box", "open", errno, "%s", path) : fcntl(fd, F_DUPFD_CLOEXEC, CONTROL + 1);
+}
+
+static void enter_jail(const struct jail_plan *plan, const struct jail_cell *cell)
 {
     struct fault fault;
     struct wire_message message;
     int listener = -1;
     await(WIRE_ENTER, &message);
-    if (jail_apply(plan, disk_bytes, &listener, &fault))
+    if (jail_apply(plan, cell, &listener, &fault))
         jail_failed(&fault);
     if (!getcwd(directory, sizeof directory)) {
         fault_set(&fault, "zygote", "getcwd", errno, "the run's working directory");
@@ -334,7 +346,9 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
 {
     struct fault fault;
     sigset_t none;
-    const uint64_t disk_bytes = spawn->spawn.disk_bytes;
+    char box[sizeof spawn->spawn.box];
+    snprintf(box, sizeof box, "%.*s", (int)sizeof box - 1, spawn->spawn.box);
+    struct jail_cell cell = {.disk_bytes = spawn->spawn.disk_bytes, .uid = spawn->spawn.uid, .box = -1};
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
     int not_joined = join_cgroups(spawn) ? errno : 0;
@@ -347,7 +361,10 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
         jail_failed(&fault);
     }
     script_renew();
-    enter_jail(plan, disk_bytes);
+    cell.box = open_box(plan, box, &fault);
+    if (*box && cell.box < 0)
+        jail_failed(&fault);
+    enter_jail(plan, &cell);
     script_enter(directory);
     make_alarm_mortal(plan);
     script_rehearse();

@@ -1,6 +1,7 @@
 #include "script.h"
 
 #include "encode.h"
+#include "policy.h"
 #include "scope.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ static const char file_name[] = "script.py";
 /* The bootstrap's tools: a row says where one is kept. */
 static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
     *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
-    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads;
+    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_settle;
 
 static const struct {
     const char *name;
@@ -42,6 +43,7 @@ static const struct {
     {"renew", &tool_renew},
     {"calm", &tool_calm},
     {"threads", &tool_threads},
+    {"settle", &tool_settle},
 };
 
 static struct encode_tools encode_tools;
@@ -95,6 +97,8 @@ void script_enter(const char *directory)
     PyObject *path = PySys_GetObject("path"), *first = PyUnicode_DecodeFSDefault(directory);
     if (path && first)
         PyList_Insert(path, 0, first);
+    if (first && strcmp(directory, RUN_WORK) != 0)
+        Py_XDECREF(PyObject_CallFunctionObjArgs(tool_settle, first, NULL));
     Py_XDECREF(first);
     PyErr_Clear();
 }

@@ -71,8 +71,9 @@ static _Noreturn void serve_orders(void)
             poll(&socket, 1, -1);
             continue;
         }
-        bool sound = result == WIRE_OK && order.type == WIRE_SPAWN && order.spawn.has_cgroup <= 1 &&
-                     order.spawn.joins <= WIRE_FDS &&
+        bool sound =
+            result == WIRE_OK && order.type == WIRE_SPAWN && order.spawn.has_cgroup <= 1 &&
+            order.spawn.joins <= WIRE_FDS &&
                      (uint32_t)order.fd_count == SPAWN_CGROUP + order.spawn.has_cgroup + order.spawn.joins;
         if (!sound)
             _exit(result == WIRE_CLOSED ? 0 : 1);
@@ -114,7 +115,9 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
     sigaddset(&interrupt, SIGINT);
     pthread_sigmask(SIG_SETMASK, &interrupt, NULL);
     fill_standard_descriptors();
-    close_range(JAIL_PROC_FD + 1, ~0U, 0); /* what the warm imports left open */
+    /* What the warm imports left open, but not what the template did. */
+    close_range(JAIL_PROC_FD + 1, JAIL_SHOWN_FD - 1, 0);
+    close_range(JAIL_SHOWN_FD + JAIL_SHOWN_MOST, ~0U, 0);
     if (wire_receive_plan(supervisor, &plan, sizeof plan) != WIRE_OK)
         _exit(1);
     if (jail_arm(&plan, &fault) || clone_prepare(&fault) || clone_check_threads(script_threads(), &fault))

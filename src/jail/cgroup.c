@@ -4,6 +4,11 @@
  * Our directory, "safe-script-<pid>", lies below the cgroup that we were started in, so that limits of the host's apply
  * to all of us. We hold a lock (flock) on it; one that nobody holds is a dead server's and is removed.
  *
+ * v2 gives controllers only to children of a cgroup without processes (cgroups(7), "no internal processes"; the real
+ * root is exempt). If we are alone in ours, as in a service of systemd's with Delegate=yes or as a container's first
+ * process, we move into a leaf. If we are not, as in a login's session, our directory lies in the nearest cgroup above
+ * that we may use; what the host limits in between then holds for the server, not for its runs.
+ *
  * A slot's cgroup is kept and reused: an emptied memory cgroup lives on invisibly while pages of files that it was the
  * first to read stay cached, so a new one for each run would pile them up. Counters that the kernel can reset are
  * reset, event counters are read as differences; a highest number of processes cannot be reset, so the pids cgroup (on
@@ -38,7 +43,7 @@ struct cgroups {
     bool moved;    /* v2: we are in LEAF and have switched controllers on above it */
     unsigned next; /* number of the next slot */
     char name[32];
-    char description[80];
+    char description[120];
 };
 
 struct cgroup {
@@ -119,37 +124,68 @@ static int make_own(struct cgroups *cgroups, struct hierarchy *hierarchy, struct
     return 0;
 }
 
-static const char *controllers_text(uint32_t controllers)
+/* v2: what children need; CPU shares are welcome, and left alone where others have not switched them on. */
+static int switch_on(const char *directory_path, int directory, uint32_t *controllers, struct fault *fault)
 {
-    return controllers & CONTROLLER_BIT(CPU) ? "+memory +pids +cpu" : "+memory +pids";
+    if (cgroup_write(directory, "cgroup.subtree_control", "+memory +pids"))
+        return fault_set(fault, LAYER, "write", errno, "%s/cgroup.subtree_control", directory_path);
+    if ((*controllers & CONTROLLER_BIT(CPU)) && cgroup_write(directory, "cgroup.subtree_control", "+cpu"))
+        *controllers &= ~CONTROLLER_BIT(CPU);
+    return 0;
 }
 
-/* v2: controllers are switched on for children from the top down, and only where no process is (except in the real
- * root): so we move into a leaf first. That is ours to do only if we were alone. */
+/* v2: controllers are switched on for children from the top down. */
 static int delegate(struct cgroups *cgroups, struct hierarchy *hierarchy, struct fault *fault)
 {
-    const char *controllers = controllers_text(hierarchy->controllers);
-    if (cgroup_write(hierarchy->base, "cgroup.subtree_control", controllers)) {
-        if (errno != EBUSY)
-            return fault_set(fault, LAYER, "write", errno, "%s/cgroup.subtree_control", hierarchy->path);
-        if (mkdirat(hierarchy->own, LEAF, 0755) || cgroup_write(hierarchy->own, LEAF "/cgroup.procs", "0"))
+    if (switch_on(hierarchy->path, hierarchy->base, &hierarchy->controllers, fault)) {
+        if (fault->error != EBUSY || hierarchy->climbed)
+            return -1;
+        if ((mkdirat(hierarchy->own, LEAF, 0755) && errno != EEXIST) ||
+            cgroup_write(hierarchy->own, LEAF "/cgroup.procs", "0"))
             return fault_set(fault, LAYER, "move", errno, "%s/%s/" LEAF, hierarchy->path, cgroups->name);
         cgroups->moved = true;
-        if (cgroup_write(hierarchy->base, "cgroup.subtree_control", controllers))
-            return fault_set(fault, LAYER, "write", errno, "%s/cgroup.subtree_control", hierarchy->path);
+        if (switch_on(hierarchy->path, hierarchy->base, &hierarchy->controllers, fault))
+            return -1;
     }
-    if (cgroup_write(hierarchy->own, "cgroup.subtree_control", controllers))
-        return fault_set(fault, LAYER, "write", errno, "%s/%s/cgroup.subtree_control", hierarchy->path, cgroups->name);
+    return switch_on(cgroups->name, hierarchy->own, &hierarchy->controllers, fault);
+}
+
+/* v2: the way back out of delegate(), so that LEAF can go. */
+static void move_back(struct cgroups *cgroups)
+{
+    struct hierarchy *hierarchy = &cgroups->hierarchies[0];
+    cgroup_write(hierarchy->own, "cgroup.subtree_control", "-memory -pids -cpu");
+    cgroup_write(hierarchy->base, "cgroup.subtree_control", "-memory -pids -cpu");
+    cgroup_write(hierarchy->base, "cgroup.procs", "0");
+    cgroups->moved = false;
+}
+
+/* The first refusal is the one to tell: above, an ordinary user is refused for another reason. */
+static int prepare_v2(struct cgroups *cgroups, struct fault *fault)
+{
+    struct hierarchy *hierarchy = &cgroups->hierarchies[0];
+    struct fault above, *told = fault;
+    while (make_own(cgroups, hierarchy, told) || delegate(cgroups, hierarchy, told)) {
+        if (cgroups->moved)
+            move_back(cgroups);
+        drop_fd(&hierarchy->own);
+        remove_own(hierarchy, cgroups->name);
+        if (cgroup_climb(hierarchy))
+            return -1;
+        told = &above;
+    }
     return 0;
 }
 
 static int prepare(struct cgroups *cgroups, struct fault *fault)
 {
+    if (cgroups->v2)
+        return prepare_v2(cgroups, fault);
     for (int i = 0; i < cgroups->count; i++) {
         if (make_own(cgroups, &cgroups->hierarchies[i], fault))
             return -1;
     }
-    return cgroups->v2 ? delegate(cgroups, &cgroups->hierarchies[0], fault) : 0;
+    return 0;
 }
 
 struct cgroups *cgroups_open(struct fault *fault)
@@ -165,22 +201,13 @@ struct cgroups *cgroups_open(struct fault *fault)
         free(cgroups);
         return NULL;
     }
-    cgroup_describe(cgroups->hierarchies, cgroups->count, cgroups->v2, cgroups->description,
-                    sizeof cgroups->description);
     if (prepare(cgroups, fault)) {
         cgroups_close(cgroups);
         return NULL;
     }
+    cgroup_describe(cgroups->hierarchies, cgroups->count, cgroups->v2, cgroups->description,
+                    sizeof cgroups->description);
     return cgroups;
-}
-
-/* v2: the way back out of delegate(), so that LEAF can go. */
-static void move_back(struct cgroups *cgroups)
-{
-    struct hierarchy *hierarchy = &cgroups->hierarchies[0];
-    cgroup_write(hierarchy->own, "cgroup.subtree_control", "-memory -pids -cpu");
-    cgroup_write(hierarchy->base, "cgroup.subtree_control", "-memory -pids -cpu");
-    cgroup_write(hierarchy->base, "cgroup.procs", "0");
 }
 
 void cgroups_close(struct cgroups *cgroups)

@@ -98,6 +98,8 @@ void cgroup_describe(const struct hierarchy *hierarchies, int count, bool v2, ch
             before = ", ";
         }
     }
+    if (hierarchies[0].climbed && length < size)
+        snprintf(text + length, size - length, "; in %s", hierarchies[0].path);
 }
 
 /* Whether a list with this separator has the word. */
@@ -223,21 +225,45 @@ static int find_v1(struct hierarchy *hierarchies, struct fault *fault)
     return count;
 }
 
-static int find_v2(struct hierarchy *hierarchy, struct fault *fault)
+static bool has_controllers(struct hierarchy *hierarchy)
 {
     char text[512] = "";
-    *hierarchy = (struct hierarchy){.controllers = CONTROLLER_BIT(CPUACCT)}; /* cpu.stat is always there */
-    if (open_base(NULL, hierarchy, fault))
-        return -1;
+    const uint32_t needed = CONTROLLER_BIT(MEMORY) | CONTROLLER_BIT(PIDS);
     auto_fd int fd = openat(hierarchy->base, "cgroup.controllers", O_RDONLY | O_CLOEXEC);
+    hierarchy->controllers = CONTROLLER_BIT(CPUACCT); /* cpu.stat is always there */
     if (fd < 0 || read(fd, text, sizeof text - 1) < 0)
-        fault_set(fault, LAYER, "read", errno, "%s/cgroup.controllers", hierarchy->path);
+        return false;
     for (int id = 0; id < CONTROLLER_COUNT; id++)
         hierarchy->controllers |= has_word(text, controller_names[id], ' ') ? CONTROLLER_BIT(id) : 0;
-    if ((hierarchy->controllers & CONTROLLER_BIT(MEMORY)) && (hierarchy->controllers & CONTROLLER_BIT(PIDS)))
+    return (hierarchy->controllers & needed) == needed;
+}
+
+int cgroup_climb(struct hierarchy *hierarchy)
+{
+    do {
+        struct stat status;
+        char *slash = strrchr(hierarchy->path, '/');
+        auto_fd int above = openat(hierarchy->base, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (above < 0 || !slash || fstat(above, &status) || status.st_dev != hierarchy->device)
+            return -1;
+        *slash = 0;
+        drop_fd(&hierarchy->base);
+        hierarchy->base = take_fd(&above);
+        hierarchy->climbed = true;
+    } while (!has_controllers(hierarchy));
+    return 0;
+}
+
+static int find_v2(struct hierarchy *hierarchy, struct fault *fault)
+{
+    *hierarchy = (struct hierarchy){0};
+    if (open_base(NULL, hierarchy, fault))
+        return -1;
+    if (has_controllers(hierarchy) || cgroup_climb(hierarchy) == 0)
         return 1;
+    fault_set(fault, LAYER, "find", ENOENT, "memory and pids in %s/cgroup.controllers", hierarchy->path);
     drop_fd(&hierarchy->base);
-    return fault_set(fault, LAYER, "find", ENOENT, "memory and pids in %s/cgroup.controllers", hierarchy->path);
+    return -1;
 }
 
 int cgroup_find(struct hierarchy hierarchies[HIERARCHIES_MOST], bool *v2, struct fault *fault)

@@ -20,6 +20,7 @@ struct hierarchy {
     uint32_t controllers; /* set of CONTROLLER_BIT that we use in it */
     int base, own;        /* directories: the cgroup that we were started in, and ours below it */
     dev_t device;         /* tells mounts apart */
+    bool climbed;         /* v2: base is not our own cgroup but one above it */
     char path[160];       /* of base, for messages */
 };
 
@@ -53,6 +54,9 @@ extern const struct cgroup_file cgroup_files[FILE_COUNT];
 /* Finds the hierarchies with memory and pids (and cpuacct, cpu), preferring v1's where they are mounted, and opens the
  * caller's own cgroup in each. Returns their number or -1 with *fault. */
 int cgroup_find(struct hierarchy hierarchies[HIERARCHIES_MOST], bool *v2, struct fault *fault);
+
+/* v2: `base` becomes the next cgroup above that has the controllers. Returns 0, or -1 at the mount's top. */
+int cgroup_climb(struct hierarchy *hierarchy);
 
 void cgroup_describe(const struct hierarchy *hierarchies, int count, bool v2, char *text, size_t size);
 

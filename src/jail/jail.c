@@ -142,7 +142,9 @@ void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]
             continue;
         }
         *trial = (struct trial){.id = id, .plan = *plan};
-        report->holds = in_child(layer_names[id], probe_one, trial, &report->fault) == 0;
+        /* On cgroup v2 a server moves out of its own cgroup; a child that moved alone would leave it in the way. */
+        report->holds = id == LAYER_CGROUP ? probe_one(trial, &report->fault) == 0
+                                           : in_child(layer_names[id], probe_one, trial, &report->fault) == 0;
         if (!report->holds)
             continue;
         memcpy(report->how, trial->report.how, sizeof report->how);

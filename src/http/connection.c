@@ -115,6 +115,8 @@ static uint64_t phase_timeout(const struct front *front, enum phase phase)
     case PHASE_READING:
     case PHASE_SENDING:
         return front->setup.body_timeout_ms;
+    case PHASE_SILENT:
+        return front->setup.heartbeat_ms;
     case PHASE_WORKING:
     case PHASE_CLOSING:
     case PHASE_COUNT:
@@ -186,16 +188,12 @@ static void linger_start(struct front *front, int fd)
 
 /* ---- connections ---- */
 
-/* The client has hung up. libmicrohttpd does not look at suspended connections, so a flight is abandoned here. */
 static void connection_hung_up(struct front *front, struct watch *watch, uint32_t events)
 {
     struct connection *connection = (struct connection *)watch;
     (void)events;
     connection->gone = true;
-    if (connection->exchange.flight) {
-        flight_abandon(front, take(connection->exchange.flight));
-        exchange_wake(front, connection);
-    }
+    exchange_hung_up(front, connection);
     connection_reap(connection);
 }
 
@@ -429,7 +427,7 @@ void connection_accept(struct front *front, struct watch *watch, uint32_t events
 
 int connection_deadlines(struct front *front)
 {
-    static const enum phase timed[] = {PHASE_IDLE, PHASE_READING, PHASE_SENDING};
+    static const enum phase timed[] = {PHASE_IDLE, PHASE_READING, PHASE_SILENT, PHASE_SENDING};
     int wait_ms = -1;
     for (size_t i = 0; i < COUNT(timed); i++) {
         uint64_t timeout = phase_timeout(front, timed[i]);
@@ -437,6 +435,8 @@ int connection_deadlines(struct front *front)
         while ((oldest = front->queues[timed[i]].oldest) && oldest->since_ms + timeout <= front->now_ms) {
             if (timed[i] == PHASE_READING)
                 too_slow(oldest);
+            else if (timed[i] == PHASE_SILENT)
+                follow_beat(front, oldest);
             else
                 connection_shut(oldest);
         }

@@ -33,18 +33,29 @@ static void answer_last(struct answer *answer)
 
 void exchange_answer(struct connection *connection, unsigned http, const char *content_type, struct buffer *body)
 {
-    struct answer *answer = &connection->exchange.answer;
     struct MHD_Response *response = NULL;
     if (!body->failed)
         response = MHD_create_response_from_buffer(body->length, body->bytes, MHD_RESPMEM_MUST_FREE);
     if (response)
         *body = (struct buffer){0};
     buffer_free(body);
+    exchange_respond(connection, http, content_type, response);
+}
+
+void exchange_respond(struct connection *connection, unsigned http, const char *content_type,
+                      struct MHD_Response *response)
+{
+    struct answer *answer = &connection->exchange.answer;
     add_header(&response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     add_header(&response, "X-Content-Type-Options", "nosniff");
     *answer = (struct answer){.http = http, .response = response};
     if (connection->front->serving == SERVING_DRAINING)
         answer_last(answer);
+}
+
+void exchange_header(struct connection *connection, const char *name, const char *value)
+{
+    add_header(&connection->exchange.answer.response, name, value);
 }
 
 static void answer_error(struct connection *connection, unsigned http, const char *text)
@@ -116,7 +127,10 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *mhd)
     size_t length = strcspn(path, "?");
     *exchange = (struct exchange){.state = STATE_HEAD, .uri = uri, .uri_length = uri ? strlen(uri) : 0};
     exchange->uri_bad = !uri || !head_uri_fine(uri, exchange->uri_length);
-    exchange->route = route_find(path, length);
+    struct span id;
+    exchange->route = route_find(path, length, &id);
+    if (id.length < sizeof exchange->name && id.length)
+        memcpy(exchange->name, id.bytes, id.length);
     exchange->problem = route_is_problem(path, length);
     if (path[length] == '?' && path[length + 1])
         snprintf(exchange->query, sizeof exchange->query, "%.*s", (int)strcspn(path + length + 1, "=&"),
@@ -181,6 +195,8 @@ static void check_request(struct front *front, struct connection *connection, co
         exchange_refuse(connection, MHD_HTTP_BAD_REQUEST, 0, "%s takes no body", method);
     exchange->route = route ? route : exchange->route;
     exchange->content_type = head->value[HEADER_CONTENT_TYPE];
+    exchange->last_event_id = head->value[HEADER_LAST_EVENT_ID];
+    exchange->wishes = head->wishes;
     exchange->content_length = head->content_length;
 }
 
@@ -258,10 +274,10 @@ static enum MHD_Result on_whole(struct front *front, struct connection *connecti
         exchange->route->handle(front, connection);
         body_free(front, exchange);
     }
-    if (!exchange->flight)
+    if (exchange->answer.http)
         return queue_answer(connection, true);
     exchange->state = STATE_WORK;
-    exchange_sleep(connection);
+    exchange_sleep(connection, PHASE_WORKING);
     return MHD_YES;
 }
 
@@ -311,20 +327,37 @@ void exchange_end(struct front *front, struct connection *connection)
     struct exchange *exchange = &connection->exchange;
     if (exchange->flight)
         flight_abandon(front, take(exchange->flight));
+    follow_end(front, connection);
     if (exchange->answer.response && !exchange->answer.shared)
         MHD_destroy_response(exchange->answer.response);
     body_free(front, exchange);
     *exchange = (struct exchange){0};
 }
 
-void exchange_sleep(struct connection *connection)
+/* libmicrohttpd does not look at suspended connections, so one that sleeps is woken to find its end. A stream that is
+ * being sent may still reach a client that only hung up its own side, but a run of its own goes no further. */
+void exchange_hung_up(struct front *front, struct connection *connection)
 {
-    connection_phase(connection, PHASE_WORKING);
+    struct exchange *exchange = &connection->exchange;
+    if (exchange->flight)
+        flight_abandon(front, take(exchange->flight));
+    if (exchange->asleep || exchange->follow.owns)
+        follow_end(front, connection);
+    exchange_wake(front, connection);
+}
+
+void exchange_sleep(struct connection *connection, enum phase phase)
+{
+    connection_phase(connection, phase);
+    connection->exchange.asleep = true;
     MHD_suspend_connection(connection->mhd);
 }
 
 void exchange_wake(struct front *front, struct connection *connection)
 {
+    if (!connection->exchange.asleep)
+        return;
+    connection->exchange.asleep = false;
     MHD_resume_connection(connection->mhd);
     front->run_mhd = true;
 }

@@ -39,17 +39,18 @@ struct stream {
     struct flight *flight;
     int fd; /* -1: ended, or not begun */
     bool watched;
-    struct buffer kept;
+    struct buffer own; /* what is kept of it, unless a run that is kept does that */
     uint64_t keep, total;
 };
 
 struct flight {
     struct stream streams[STREAM_COUNT]; /* first: the first watch's address is the flight's */
     uint64_t id;
-    char name[40]; /* "run_" and 128 bits that nobody can guess */
+    char name[RUN_NAME_BYTES + 1];
     uint8_t nonce[NONCE_BYTES];
-    struct connection *client; /* NULL: gone */
-    bool record;
+    struct connection *client; /* NULL: gone, or answered */
+    struct kept *run;          /* NULL: nobody can ask for it by its name */
+    bool record, async;
     const char *environment;
     struct limits limits;
     int job, input; /* until they are sent */
@@ -57,6 +58,7 @@ struct flight {
     enum cause cancelled; /* what we cancelled it for */
     bool over;
     struct facts facts;
+    unsigned http; /* of the answer; 0: there was nobody to answer */
     uint64_t since_ms;
     uint64_t deadline_ms; /* of the run, from its first start; 0: not started */
     struct flight_list *list;
@@ -119,6 +121,21 @@ static bool take_place(struct front *front, struct flight *flight)
     return true;
 }
 
+/* Which of a kept run's streams it is; -1: none. */
+static int output_of(const struct stream *stream)
+{
+    const struct flight *flight = stream->flight;
+    ptrdiff_t output = stream - &flight->streams[STREAM_STDOUT];
+    return flight->run && output >= 0 ? (int)output : -1;
+}
+
+static struct span stream_kept(const struct stream *stream)
+{
+    int output = output_of(stream);
+    const struct buffer *kept = output < 0 ? &stream->own : &stream->flight->run->events.text[output];
+    return (struct span){kept->bytes, kept->length};
+}
+
 static void stream_end(struct stream *stream)
 {
     drop_fd(&stream->fd);
@@ -127,12 +144,14 @@ static void stream_end(struct stream *stream)
 
 static void flight_free(struct front *front, struct flight *flight)
 {
+    if (flight->run)
+        runs_forget(&front->runs, take(flight->run));
     if (find(front, flight->id) == flight)
         front->flights[(uint32_t)flight->id] = NULL;
     list_leave(flight);
     for (size_t i = 0; i < STREAM_COUNT; i++) {
         stream_end(&flight->streams[i]);
-        buffer_free(&flight->streams[i].kept);
+        buffer_free(&flight->streams[i].own);
         flight->streams[i].watch.ready = NULL;
     }
     drop_fd(&flight->job);
@@ -158,7 +177,7 @@ static bool tell(struct front *front, const struct wire_message *message)
 static bool tell_run(struct front *front, struct flight *flight)
 {
     struct wire_message message = {.type = WIRE_RUN, .fds = {flight->job}, .fd_count = 1};
-    message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0};
+    message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async};
     if (flight->input >= 0)
         message.fds[message.fd_count++] = flight->input;
     if (!tell(front, &message))
@@ -221,21 +240,9 @@ static int sealed_memfd(const char *name, const struct buffer *bytes)
     return take_fd(&fd);
 }
 
-static bool draw_names(struct flight *flight)
-{
-    uint8_t random[NONCE_BYTES + 16];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-        return false;
-    memcpy(flight->nonce, random, NONCE_BYTES);
-    memcpy(flight->name, "run_", 4);
-    for (size_t i = 0; i < 16; i++)
-        snprintf(flight->name + 4 + 2 * i, 3, "%02x", random[NONCE_BYTES + i]);
-    return true;
-}
-
 static void stream_ready(struct front *front, struct watch *watch, uint32_t events);
 
-static struct flight *flight_new(void)
+static struct flight *flight_new(const struct front *front, uint64_t owner)
 {
     struct flight *flight = calloc(1, sizeof *flight);
     if (!flight)
@@ -243,23 +250,45 @@ static struct flight *flight_new(void)
     flight->job = flight->input = -1;
     for (size_t i = 0; i < STREAM_COUNT; i++)
         flight->streams[i] = (struct stream){.watch.ready = stream_ready, .flight = flight, .fd = -1};
-    if (!draw_names(flight)) {
+    if (getrandom(flight->nonce, NONCE_BYTES, 0) != NONCE_BYTES || runs_name(&front->runs, owner, flight->name)) {
         free(flight);
         return NULL;
     }
     return flight;
 }
 
-/* Moves what the request says into the flight and the memory files that the run will get. */
-static bool load(struct front *front, struct flight *flight, const struct request *request)
+/* The run can be asked for from now on. */
+static bool keep(struct front *front, struct flight *flight, uint64_t owner)
 {
+    struct buffer started = {0};
+    run_progress(flight->name, "running", flight->environment, &started);
+    flight->run = started.failed ? NULL : runs_add(&front->runs, flight->name, owner, flight->environment);
+    if (!flight->run) {
+        buffer_free(&started);
+        return false;
+    }
+    flight->run->flight = flight;
+    flight->run->events.started = started;
+    return true;
+}
+
+/* Moves what the request says into the flight and the memory files that the run will get. */
+static bool load(struct front *front, struct flight *flight, const struct exchange *exchange,
+                 const struct request *request)
+{
+    flight->record = exchange->route->record;
+    flight->async = flight->record && exchange->wishes.async;
     flight->limits = request->limits;
     flight->environment = request->environment;
     flight->streams[STREAM_REPORT].keep = report_most(&request->limits);
     flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = request->limits.value[LIMIT_OUTPUT];
     flight->job = sealed_memfd("job", &request->job);
     flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
-    return flight->job >= 0 && (flight->input >= 0 || !request->has_stdin) && take_place(front, flight);
+    if (flight->job < 0 || (flight->input < 0 && request->has_stdin) || !take_place(front, flight))
+        return false;
+    return !flight->async && !(flight->record && wishes_stream(&exchange->wishes))
+               ? true
+               : keep(front, flight, exchange->owner);
 }
 
 void flight_start(struct front *front, struct connection *connection)
@@ -272,14 +301,13 @@ void flight_start(struct front *front, struct connection *connection)
         exchange_refuse(connection, 503, 1, "the server is stopping");
         return;
     }
-    struct flight *flight = flight_new();
+    struct flight *flight = flight_new(front, exchange->owner);
     if (flight && request_parse(body, exchange->content_type, &front->setup.limits, flight->nonce, &request, &error)) {
         exchange_refuse(connection, error.http, error.http == 503, "%s", error.text);
         free(flight);
         return;
     }
-    if (flight && load(front, flight, &request)) {
-        flight->record = exchange->route->record;
+    if (flight && load(front, flight, exchange, &request)) {
         flight->client = connection;
         connection->exchange.flight = flight;
         if (!tell_run(front, flight))
@@ -301,11 +329,11 @@ static void wake(struct front *front, struct flight *flight)
     exchange_wake(front, client);
 }
 
-static void log_flight(const struct flight *flight, const struct outcome *outcome, unsigned http)
+static void log_flight(const struct flight *flight, const struct outcome *outcome)
 {
     const struct facts *facts = &flight->facts;
     log_event(LOG_INFO, "run", log_text("id", flight->name), log_text("status", status_table[outcome->status].name),
-              log_number("http", http), log_number("queued_ms", facts->queued_us / 1000),
+              log_number("http", flight->http), log_number("queued_ms", facts->queued_us / 1000),
               log_number("wall_ms", facts->wall_us / 1000), log_number("cpu_ms", facts->cpu_us / 1000),
               log_number("memory_peak_bytes", facts->memory_peak_bytes),
               log_number("stdout_bytes", flight->streams[STREAM_STDOUT].total));
@@ -313,68 +341,91 @@ static void log_flight(const struct flight *flight, const struct outcome *outcom
 
 static struct record_stream record_stream(const struct stream *stream)
 {
-    return (struct record_stream){
-        .kept = {stream->kept.bytes, stream->kept.length},
-        .truncated = stream->total > stream->kept.length,
-        .total = stream->total,
-    };
+    struct span kept = stream_kept(stream);
+    return (struct record_stream){.kept = kept, .truncated = stream->total > kept.length, .total = stream->total};
 }
 
-/* Returns the HTTP status. */
-static unsigned write_body(const struct flight *flight, const struct report *report, const struct outcome *outcome,
-                           struct buffer *body)
+/* The client of a run that is kept has its answer now, and the flight nobody any more who waits for it. */
+static void answer_client(struct front *front, struct flight *flight)
+{
+    struct connection *client = flight->client;
+    char location[sizeof flight->name + 16];
+    if (flight->async) {
+        snprintf(location, sizeof location, "/v1/runs/%s", flight->name);
+        follow_state(client, MHD_HTTP_ACCEPTED, flight->run);
+        exchange_header(client, MHD_HTTP_HEADER_LOCATION, location);
+        exchange_header(client, "Preference-Applied", "respond-async");
+    } else {
+        follow_events(client, flight->run, 0, true);
+    }
+    wake(front, flight);
+}
+
+/* Everything is known: what is said of it, to the client that waits, or to all who will ask. */
+static void say_end(struct front *front, struct flight *flight, struct record *record)
 {
     struct record_words words;
-    struct record record = {
-        .id = flight->name,
-        .environment = flight->environment,
-        .outcome = outcome,
-        .facts = &flight->facts,
-        .report = report,
-        .out = record_stream(&flight->streams[STREAM_STDOUT]),
-        .err = record_stream(&flight->streams[STREAM_STDERR]),
-    };
-    if (!flight->record)
-        return execute_body(&record, body);
-    record_words_fill(&words, &flight->facts, &record);
-    run_record(&record, body);
-    return 200;
+    struct buffer body = {0};
+    size_t result_at = 0;
+    if (flight->record) {
+        record_words_fill(&words, &flight->facts, record);
+        result_at = run_record(record, &body);
+        flight->http = flight->async ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK;
+    } else {
+        flight->http = execute_body(record, &body);
+    }
+    if (flight->run && !body.failed) {
+        const bool cut[EVENTS_STREAMS] = {record->out.truncated, record->err.truncated};
+        size_t result_length = record->outcome->status == STATUS_OK ? record->report->result.length : 0;
+        struct kept *run = flight->run;
+        events_end(&run->events, &body, result_at, result_length, cut);
+        if (flight->client)
+            answer_client(front, flight);
+        flight->run = NULL;
+        runs_over(&front->runs, run, front->now_ms);
+    } else if (flight->client && body.failed) {
+        exchange_refuse(flight->client, flight->http = 503, 1, "the server has no memory left for this answer");
+        wake(front, flight);
+    } else if (flight->client) {
+        exchange_answer(flight->client, flight->http, "application/json", &body);
+        wake(front, flight);
+    }
+    buffer_free(&body);
 }
 
-/* Everything is known: the answer goes out. */
 static void finish(struct front *front, struct flight *flight)
 {
     struct stream *stream = &flight->streams[STREAM_REPORT];
-    struct span bytes = {stream->kept.bytes, stream->kept.length};
     struct report report;
     struct outcome outcome;
-    struct buffer body = {0};
-    unsigned http = 0;
+    struct record record = {
+        .id = flight->name,
+        .environment = flight->environment,
+        .outcome = &outcome,
+        .facts = &flight->facts,
+        .report = &report,
+        .out = record_stream(&flight->streams[STREAM_STDOUT]),
+        .err = record_stream(&flight->streams[STREAM_STDERR]),
+    };
     /* What we cancelled it for holds even where the run was quicker than the kill: the same script, the same answer.
      * Time is the supervisor's word. */
     if (flight->facts.cause == CAUSE_NONE && flight->cancelled != CAUSE_WALL)
         flight->facts.cause = flight->cancelled;
-    bool unread = report_parse(bytes, flight->nonce, &flight->limits, &report) != 0;
-    if (stream->kept.failed || unread) /* no memory */
+    bool unread = report_parse(stream_kept(stream), flight->nonce, &flight->limits, &report) != 0;
+    if (stream->own.failed || unread) /* no memory */
         flight->facts.cause = CAUSE_LOST;
     outcome_decide(&flight->facts, &report.verdict, &flight->limits, &outcome);
-    if (flight->client) {
-        http = write_body(flight, &report, &outcome, &body);
-        if (body.failed) {
-            buffer_free(&body);
-            exchange_refuse(flight->client, http = 503, 1, "the server has no memory left for this answer");
-        } else {
-            exchange_answer(flight->client, http, "application/json", &body);
-        }
-        wake(front, flight);
-    }
-    log_flight(flight, &outcome, http);
+    if (flight->client || flight->run)
+        say_end(front, flight, &record);
+    log_flight(flight, &outcome);
     flight_free(front, flight);
 }
 
 void flight_abandon(struct front *front, struct flight *flight)
 {
     flight->client = NULL;
+    if (flight->run)
+        runs_forget(&front->runs, take(flight->run)); /* its name was told to nobody */
     if (flight->list == &front->unsent) {
         flight_free(front, flight); /* nobody has heard of it */
         return;
@@ -389,6 +440,16 @@ void flight_abandon(struct front *front, struct flight *flight)
     list_leave(flight);
 }
 
+void flight_cancel(struct front *front, struct flight *flight)
+{
+    if (flight->list != &front->unsent) {
+        cancel(front, flight, CAUSE_CANCELLED);
+        return;
+    }
+    flight->facts.cause = CAUSE_CANCELLED; /* the supervisor has never heard of it */
+    finish(front, flight);
+}
+
 /* ---- the pipes ---- */
 
 static void stream_full(struct front *front, struct stream *stream)
@@ -397,10 +458,21 @@ static void stream_full(struct front *front, struct stream *stream)
     bool report = stream == &flight->streams[STREAM_REPORT];
     if (report && stream->total > stream->keep) {
         cancel(front, flight, CAUSE_RESULT);
-        buffer_free(&stream->kept);
+        buffer_free(&stream->own);
     } else if (!report && stream->total > stream->keep * OUTPUT_KILL_FACTOR) {
         cancel(front, flight, CAUSE_OUTPUT);
     }
+}
+
+static void stream_keep(struct stream *stream, const char *bytes, size_t length)
+{
+    int output = output_of(stream);
+    if (output < 0) {
+        buffer_append(&stream->own, bytes, length);
+        return;
+    }
+    events_output(&stream->flight->run->events, (unsigned)output, bytes, length);
+    runs_told(stream->flight->run);
 }
 
 /* Reads what is there, at most `chunks` times. */
@@ -416,7 +488,7 @@ static void stream_read(struct front *front, struct stream *stream, int chunks)
             return;
         }
         uint64_t room = stream->keep > stream->total ? stream->keep - stream->total : 0;
-        buffer_append(&stream->kept, chunk, room < (size_t)length ? (size_t)room : (size_t)length);
+        stream_keep(stream, chunk, room < (size_t)length ? (size_t)room : (size_t)length);
         stream->total += (size_t)length;
         stream_full(front, stream);
     }
@@ -448,7 +520,7 @@ static void streams_watch(struct front *front, struct flight *flight)
             continue;
         stream->watched = front_watch(front, stream->fd, &stream->watch, EPOLLIN) == 0;
         if (!stream->watched) { /* no memory: what it would have said is lost, and that is not the script's fault */
-            flight->streams[STREAM_REPORT].kept.failed = true;
+            flight->streams[STREAM_REPORT].own.failed = true;
             stream_end(stream);
         }
     }
@@ -459,12 +531,18 @@ static void streams_watch(struct front *front, struct flight *flight)
 /* A first start, or another one because something outside killed the first run: what that one wrote never was. */
 static void on_started(struct front *front, struct flight *flight, struct wire_message *message)
 {
-    if (!flight->client)
+    if (!flight->client && !flight->run)
         return;
+    if (flight->run) {
+        events_start(&flight->run->events);
+        runs_told(flight->run);
+        if (flight->client)
+            answer_client(front, flight);
+    }
     for (size_t i = 0; i < STREAM_COUNT; i++) {
         struct stream *stream = &flight->streams[i];
         stream_end(stream);
-        buffer_free(&stream->kept);
+        buffer_free(&stream->own);
         stream->total = 0;
         stream->fd = take_fd(&message->fds[i]);
         fcntl(stream->fd, F_SETFL, O_NONBLOCK);
@@ -473,7 +551,16 @@ static void on_started(struct front *front, struct flight *flight, struct wire_m
         flight->deadline_ms = front->now_ms + flight->limits.value[LIMIT_WALL] + LATE_MS;
     if (!front->clock_ms || flight->deadline_ms < front->clock_ms)
         front->clock_ms = flight->deadline_ms;
-    list_join(flight, &front->young, front->now_ms);
+    if (flight->run)
+        streams_watch(front, flight); /* somebody may be waiting for its first word */
+    else
+        list_join(flight, &front->young, front->now_ms);
+}
+
+static void on_queued(struct front *front, struct flight *flight)
+{
+    if (flight->client && flight->run)
+        answer_client(front, flight);
 }
 
 static void on_outcome(struct front *front, struct flight *flight, const struct facts *facts)
@@ -508,6 +595,10 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         exchange_refuse(flight->client, rows[row].http, retry_after_s, "%s: try again in %u s", rows[row].text,
                         retry_after_s);
         wake(front, flight);
+    } else if (flight->run) { /* it was promised: the server's fault */
+        flight->facts.cause = CAUSE_LOST;
+        finish(front, flight);
+        return;
     }
     flight_free(front, flight);
 }
@@ -517,7 +608,9 @@ void flight_message(struct front *front, struct wire_message *message)
     /* Every one of these begins with the run's id. */
     struct flight *flight = find(front, message->started.id);
     if (flight && !flight->over) {
-        if (message->type == WIRE_STARTED)
+        if (message->type == WIRE_QUEUED)
+            on_queued(front, flight);
+        else if (message->type == WIRE_STARTED)
             on_started(front, flight, message);
         else if (message->type == WIRE_OUTCOME)
             on_outcome(front, flight, &message->outcome.facts);

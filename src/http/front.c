@@ -73,7 +73,8 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
     while (!front->done && (result = wire_receive(front->supervisor, LINK_FRONT, true, &message)) == WIRE_OK) {
         if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
             front->serving = message.state.serving;
-        } else if (message.type == WIRE_STARTED || message.type == WIRE_OUTCOME || message.type == WIRE_REFUSED) {
+        } else if (message.type == WIRE_QUEUED || message.type == WIRE_STARTED || message.type == WIRE_OUTCOME ||
+                   message.type == WIRE_REFUSED) {
             flight_message(front, &message);
         } else {
             wire_close_fds(&message);
@@ -131,6 +132,7 @@ static int sooner(int one_ms, int other_ms)
 static int next_deadline(struct front *front)
 {
     int wait_ms = sooner(connection_deadlines(front), flight_deadlines(front));
+    wait_ms = sooner(wait_ms, runs_deadline(&front->runs, front->now_ms));
     if (front->end_ms)
         wait_ms = sooner(wait_ms, front->end_ms > front->now_ms ? (int)(front->end_ms - front->now_ms) : 0);
     return mhd_pending(front) ? 0 : wait_ms;
@@ -212,7 +214,8 @@ static int front_open(struct front *front, struct wire_message *setup)
     MHD_set_panic_func(mhd_panic, NULL);
     fit_descriptors(front);
     front->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (front->epoll < 0 || routes_open(front, description) || exchange_open(front))
+    if (front->epoll < 0 || runs_open(&front->runs, front->setup.records_ms, front->setup.records_bytes) ||
+        routes_open(front, description) || exchange_open(front))
         return -1;
     info = MHD_get_daemon_info(front->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (!info || front_watch(front, info->epoll_fd, &front->mhd_watch, EPOLLIN) ||
@@ -233,6 +236,7 @@ static void front_close(struct front *front)
     front->reaped = NULL;
     connections_close(front);
     routes_close(front);
+    runs_close(&front->runs);
     free_buried(front);
     drop_fd(&front->epoll);
 }

@@ -7,9 +7,12 @@
  *   peek.c        the first look at a connection, before libmicrohttpd is given it
  *   exchange.c    a request and its answer on a connection: libmicrohttpd's callbacks
  *   head.c        the strict check of a request's head
+ *   wishes.c      what a request's headers ask for
  *   routes.c      the table of routes, and what answers without a run
  *   openapi.c     the document of all routes, from the tables
  *   flight.c      a run in flight: its job, its pipes, its outcome
+ *   runs.c        runs that can be asked for by their ids; events.c: what they have told so far
+ *   follow.c      a run's events or record on a connection
  *
  * libmicrohttpd parses and writes HTTP; it runs without threads of its own on an epoll descriptor that ours holds.
  * Ours are the listening sockets and every deadline. Owned by one struct front; nothing is global. */
@@ -19,7 +22,9 @@
 #include "frames.h"
 #include "peek.h"
 #include "request.h"
+#include "runs.h"
 #include "wire.h"
+#include "wishes.h"
 
 #include <microhttpd.h>
 #include <stdbool.h>
@@ -50,17 +55,23 @@ struct listener {
 
 /* ---- routes ---- */
 
-enum method { METHOD_GET, METHOD_POST, METHOD_COUNT }; /* HEAD goes where GET goes */
+enum method { METHOD_GET, METHOD_POST, METHOD_DELETE, METHOD_COUNT }; /* HEAD goes where GET goes */
 
-/* An answer that is a route's own. The errors that all routes share are openapi.c's. The last row has http 0. */
+/* An answer that is a route's own; those of one status stand together. The errors that all routes share are
+ * openapi.c's. The last row has http 0. */
 struct route_answer {
     unsigned http;
-    const char *content_type;
-    const char *schema; /* its name in the document; NULL: text */
+    const char *content_type; /* NULL: no body */
+    const char *schema;       /* its name in the document; NULL: text */
     const char *help;
 };
 
-/* What one method does on one path. Rows of the same path stand together. */
+/* A header that a route heeds, besides those that all do. The last row has no name. */
+struct route_header {
+    const char *name, *help;
+};
+
+/* What one method does on one path. Rows of the same path stand together. "{id}" in a path is any one segment. */
 struct route {
     enum method method;
     bool problem; /* errors as application/problem+json */
@@ -70,14 +81,16 @@ struct route {
     void (*handle)(struct front *front, struct connection *connection);
     const char *help;
     const struct route_answer *answers;
+    const struct route_header *headers; /* NULL: none */
 };
 
 extern const char *const method_names[METHOD_COUNT]; /* "GET" */
 extern const struct route route_table[];
 extern const size_t route_count;
 
-/* The first row of a path as it stands in the request line, without its query; NULL where there is none. */
-const struct route *route_find(const char *path, size_t length);
+/* The first row of a path as it stands in the request line, without its query; NULL where there is none. Where it
+ * has an {id}, *id is what stands in its place. */
+const struct route *route_find(const char *path, size_t length, struct span *id);
 
 /* The row of `method` among those of the path that `first` begins; NULL where it has none. */
 const struct route *route_for(const struct route *first, const char *method);
@@ -92,6 +105,17 @@ bool route_is_problem(const char *path, size_t length);
  * Returns 0 or -1. */
 int routes_open(struct front *front, int description);
 void routes_close(struct front *front);
+
+/* What a connection is waited for, each with its deadline. */
+enum phase {
+    PHASE_IDLE,    /* the next request's first line; before libmicrohttpd has the connection, its first byte */
+    PHASE_READING, /* the rest of a request */
+    PHASE_WORKING, /* ours: no deadline, the run has one */
+    PHASE_SILENT,  /* a run's next event; a comment when there is none for long */
+    PHASE_SENDING, /* the client to take its answer, or of a stream what is there of it */
+    PHASE_CLOSING, /* shut down by us; libmicrohttpd will see it */
+    PHASE_COUNT
+};
 
 /* ---- an exchange: one request and its answer ---- */
 
@@ -109,6 +133,14 @@ enum state {
     STATE_SENT, /* the answer is libmicrohttpd's to send */
 };
 
+/* A run that a connection is told of. */
+struct follow {
+    struct watcher watcher; /* its told() is given this member */
+    struct connection *connection;
+    struct events_reader reader;
+    bool owns; /* the run is cancelled when the connection ends */
+};
+
 struct exchange {
     enum state state;
     bool uri_bad; /* bytes that no URI has */
@@ -118,12 +150,17 @@ struct exchange {
     const char *uri;           /* as libmicrohttpd gave it first; changed in place since, so only good to compare */
     size_t uri_length;
     char query[QUERY_SHOWN]; /* name of the first query parameter, "" without a query */
-    const char *content_type;
+    const char *content_type, *last_event_id;
+    struct wishes wishes;
+    char name[RUN_NAME_BYTES + 1]; /* the path's {id}; "" where it can be none */
+    uint64_t owner;                /* who asks: only what is his is shown; 0: nobody is told from anybody */
     uint64_t content_length;
     uint8_t *body;
     size_t body_length, body_capacity;
     struct answer answer;
-    struct flight *flight;
+    bool asleep;           /* suspended in libmicrohttpd */
+    struct flight *flight; /* whose first word, or last, the answer waits for */
+    struct follow follow;
 };
 
 /* Starts libmicrohttpd. Returns 0 or -1. */
@@ -137,24 +174,25 @@ void exchange_refuse(struct connection *connection, unsigned http, unsigned retr
 /* Takes body and makes it connection's answer; a body that failed becomes a closed connection. */
 void exchange_answer(struct connection *connection, unsigned http, const char *content_type, struct buffer *body);
 
+/* The same with a response of libmicrohttpd's, NULL where there was no memory for it. */
+void exchange_respond(struct connection *connection, unsigned http, const char *content_type,
+                      struct MHD_Response *response);
+
+/* One more header of the answer. */
+void exchange_header(struct connection *connection, const char *name, const char *value);
+
 /* Forgets everything of the exchange; a flight that is still up is cancelled. */
 void exchange_end(struct front *front, struct connection *connection);
 
-/* Suspends a connection whose answer takes time, and wakes it when the answer is there (or there will be none). */
-void exchange_sleep(struct connection *connection);
+/* The client has hung up: what was done for it alone ends. */
+void exchange_hung_up(struct front *front, struct connection *connection);
+
+/* Suspends a connection whose answer, or the next part of it, takes time; wakes it, if it sleeps, when that is there
+ * (or will never be). */
+void exchange_sleep(struct connection *connection, enum phase phase);
 void exchange_wake(struct front *front, struct connection *connection);
 
 /* ---- connections ---- */
-
-/* What a connection is waited for, each with its deadline. */
-enum phase {
-    PHASE_IDLE,    /* the next request's first line; before libmicrohttpd has the connection, its first byte */
-    PHASE_READING, /* the rest of a request */
-    PHASE_WORKING, /* ours: no deadline, the run has one */
-    PHASE_SENDING, /* the client to take its answer */
-    PHASE_CLOSING, /* shut down by us; libmicrohttpd will see it */
-    PHASE_COUNT
-};
 
 /* A connection waits for the whole of its first head. Then it is libmicrohttpd's, and so is its descriptor. */
 struct connection {
@@ -211,8 +249,11 @@ struct flight_list {
 /* Starts the run that connection's request asks for, or refuses. */
 void flight_start(struct front *front, struct connection *connection);
 
-/* Its client has gone: the run is cancelled, and only the log will hear of its end. */
+/* The client that waits for its word has gone: the run is cancelled, and only the log will hear of its end. */
 void flight_abandon(struct front *front, struct flight *flight);
+
+/* Cancels a run that is kept; it is over at once or when the supervisor says so. */
+void flight_cancel(struct front *front, struct flight *flight);
 
 /* A message of the supervisor's that names a run. The descriptors in it are taken. */
 void flight_message(struct front *front, struct wire_message *message);
@@ -224,6 +265,25 @@ void flights_close(struct front *front);
 
 /* The supervisor has gone: runs that are not over have no answer, and their clients' connections end. */
 void flights_lost(struct front *front);
+
+/* ---- following: a run that is kept, on a connection ---- */
+
+/* Answers with the events of a run after the id `after`; the connection owns the run or not. */
+void follow_events(struct connection *connection, struct kept *run, uint64_t after, bool owns);
+
+/* Answers with the state of a run, which is its record once it is over. */
+void follow_state(struct connection *connection, unsigned http, struct kept *run);
+
+/* A silent stream's connection: a comment. */
+void follow_beat(struct front *front, struct connection *connection);
+
+/* The connection follows no run any more; one that it owns is cancelled. */
+void follow_end(struct front *front, struct connection *connection);
+
+/* Handlers of routes. */
+void run_state(struct front *front, struct connection *connection);
+void run_events(struct front *front, struct connection *connection);
+void run_delete(struct front *front, struct connection *connection);
 
 /* ---- the process ---- */
 
@@ -277,6 +337,7 @@ struct front {
     struct flight_list unsent;  /* WIRE_RUN found no room */
     struct flight_list young;   /* started so lately that its pipes are not watched yet */
     struct flight_list overdue; /* over, but a pipe has not ended */
+    struct runs runs;
     struct constant constants[CONSTANT_COUNT];
 };
 

@@ -7,13 +7,19 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const header_names[HEADER_COUNT] = {
-    [HEADER_HOST] = "Host",
-    [HEADER_CONTENT_LENGTH] = "Content-Length",
-    [HEADER_TRANSFER_ENCODING] = "Transfer-Encoding",
-    [HEADER_CONTENT_TYPE] = "Content-Type",
-    [HEADER_CONTENT_ENCODING] = "Content-Encoding",
-    [HEADER_EXPECT] = "Expect",
+static const struct {
+    const char *name;
+    void (*read)(struct wishes *wishes, const char *value); /* of a list */
+} header_table[HEADER_COUNT] = {
+    [HEADER_HOST] = {"Host", NULL},
+    [HEADER_CONTENT_LENGTH] = {"Content-Length", NULL},
+    [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", NULL},
+    [HEADER_CONTENT_TYPE] = {"Content-Type", NULL},
+    [HEADER_CONTENT_ENCODING] = {"Content-Encoding", NULL},
+    [HEADER_EXPECT] = {"Expect", NULL},
+    [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", NULL},
+    [HEADER_ACCEPT] = {"Accept", wishes_accept},
+    [HEADER_PREFER] = {"Prefer", wishes_prefer},
 };
 
 struct reading {
@@ -96,11 +102,14 @@ static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const
         refuse(reading, 400, "malformed request: the header %.64s holds a control character", key);
     reading->at = value ? value + value_size + 2 : NULL;
     for (size_t i = 0; i < HEADER_COUNT && !reading->refused; i++) {
-        if (strlen(header_names[i]) != key_size || strncasecmp(header_names[i], key, key_size) != 0)
+        if (strlen(header_table[i].name) != key_size || strncasecmp(header_table[i].name, key, key_size) != 0)
             continue;
-        if (reading->head->value[i])
-            refuse(reading, 400, "malformed request: the header %s stands there twice", header_names[i]);
-        reading->head->value[i] = value ? value : "";
+        if (header_table[i].read)
+            header_table[i].read(&reading->head->wishes, value ? value : "");
+        else if (reading->head->value[i])
+            refuse(reading, 400, "malformed request: the header %s stands there twice", header_table[i].name);
+        else
+            reading->head->value[i] = value ? value : "";
     }
     return reading->refused ? MHD_NO : MHD_YES;
 }

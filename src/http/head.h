@@ -5,7 +5,8 @@
 
 #include "front.h"
 
-/* The headers that mean something to us. Each may stand in a request once at most. */
+/* The headers that mean something to us. Each may stand in a request once at most, but for those that are lists: they
+ * are read into wishes. */
 enum header {
     HEADER_HOST,
     HEADER_CONTENT_LENGTH,
@@ -13,12 +14,16 @@ enum header {
     HEADER_CONTENT_TYPE,
     HEADER_CONTENT_ENCODING,
     HEADER_EXPECT,
+    HEADER_LAST_EVENT_ID,
+    HEADER_ACCEPT,
+    HEADER_PREFER,
     HEADER_COUNT
 };
 
 struct head {
     const char *value[HEADER_COUNT]; /* as sent, NULL where it was not */
     uint64_t content_length;         /* 0 where there was none */
+    struct wishes wishes;
 };
 
 /* Why a head is refused. After such a request the connection ends: where it ends is not certain. */

@@ -156,6 +156,11 @@ static const struct {
      "'stdout_truncated':{'const':true,'description':'there was more than output_bytes'}}"},
     {"Run", put_run, NULL},
     {"Status", put_statuses, NULL},
+    {"Progress", NULL,
+     "'type':'object','additionalProperties':false,'required':['id','status','environment'],'properties':{"
+     "'id':{'type':'string'},'status':{'enum':['queued','running']},"
+     "'environment':{'$ref':'#/components/schemas/Environment'}}"},
+    {"RunState", NULL, "'oneOf':[{'$ref':'#/components/schemas/Run'},{'$ref':'#/components/schemas/Progress'}]"},
     {"RunError", NULL,
      "'type':'object','additionalProperties':false,'required':['type','message','line','traceback'],'properties':{"
      "'type':{'type':'string','minLength':1,'description':'the class of the exception, or the status'},"
@@ -223,14 +228,15 @@ static void put_schemas(struct buffer *out, const struct limits *limits)
 
 /* ---- answers ---- */
 
+/* A member of "content". */
 static void put_content(struct buffer *out, const char *content_type, const char *schema)
 {
-    buffer_print(out, ",\"content\":{\"%s\":{\"schema\":{", content_type);
+    buffer_print(out, "\"%s\":{\"schema\":{", content_type);
     if (schema)
         buffer_print(out, "\"$ref\":\"#/components/schemas/%s\"", schema);
     else
         put_literal(out, "'type':'string'");
-    put_literal(out, "}}}");
+    put_literal(out, "}}");
 }
 
 /* The errors once for each face: "error_400", "problem_400". */
@@ -243,8 +249,9 @@ static void put_errors(struct buffer *out)
         put_member(out, "description", errors[row].help);
         if (errors[row].retry)
             put_literal(out, ",'headers':{'Retry-After':{'description':'seconds','schema':{'type':'integer'}}}");
+        put_literal(out, ",'content':{");
         put_content(out, problem ? "application/problem+json" : "application/json", problem ? "Problem" : "Error");
-        buffer_append(out, "}", 1);
+        put_literal(out, "}}");
     }
 }
 
@@ -256,13 +263,31 @@ static bool has_own(const struct route *route, unsigned http)
     return answer->http;
 }
 
+/* The answers of one status; returns the one after them. */
+static const struct route_answer *put_status(struct buffer *out, const struct route_answer *first)
+{
+    const struct route_answer *answer = first;
+    struct buffer help = {0};
+    for (; answer->http == first->http; answer++)
+        buffer_print(&help, "%s%s", answer == first ? "" : "; ", answer->help);
+    buffer_print(out, "\"%u\":{\"description\":", first->http);
+    json_put_string(out, (struct span){help.bytes, help.length});
+    out->failed |= help.failed;
+    buffer_free(&help);
+    put_literal(out, first->content_type ? ",'content':{" : "");
+    for (answer = first; first->content_type && answer->http == first->http; answer++) {
+        buffer_append(out, ",", answer != first);
+        put_content(out, answer->content_type, answer->schema);
+    }
+    put_literal(out, first->content_type ? "}}" : "}");
+    return answer + !first->content_type;
+}
+
 static void put_answers(struct buffer *out, const struct route *route)
 {
-    for (const struct route_answer *answer = route->answers; answer->http; answer++) {
-        buffer_print(out, "%s\"%u\":{", answer == route->answers ? "" : ",", answer->http);
-        put_member(out, "description", answer->help);
-        put_content(out, answer->content_type, answer->schema);
-        buffer_append(out, "}", 1);
+    for (const struct route_answer *answer = route->answers; answer->http;) {
+        buffer_append(out, ",", answer != route->answers);
+        answer = put_status(out, answer);
     }
     for (size_t i = 0; i < COUNT(errors); i++) {
         if ((!errors[i].body || route->method == METHOD_POST) && !has_own(route, errors[i].http))
@@ -284,6 +309,21 @@ static void put_operation_id(struct buffer *out, const char *method, const char 
     put_literal(out, "',");
 }
 
+static void put_parameters(struct buffer *out, const struct route *route)
+{
+    bool variable = strstr(route->path, "{id}");
+    const char *comma = variable ? "," : "";
+    put_literal(out, ",'parameters':[");
+    if (variable)
+        put_literal(out, "{'name':'id','in':'path','required':true,'schema':{'type':'string'}}");
+    for (const struct route_header *header = route->headers; header && header->name; header++, comma = ",") {
+        buffer_print(out, "%s{\"name\":\"%s\",\"in\":\"header\",", comma, header->name);
+        put_member(out, "description", header->help);
+        put_literal(out, ",'schema':{'type':'string'}}");
+    }
+    buffer_append(out, "]", 1);
+}
+
 static void put_operation(struct buffer *out, const struct route *route)
 {
     char method[16] = "";
@@ -292,6 +332,7 @@ static void put_operation(struct buffer *out, const struct route *route)
     buffer_print(out, "\"%s\":{", method);
     put_operation_id(out, method, route->path);
     put_member(out, "summary", route->help);
+    put_parameters(out, route);
     if (route->method == METHOD_POST)
         put_literal(out, ",'requestBody':{'required':true,'content':{"
                          "'application/json':{'schema':{'$ref':'#/components/schemas/Request'}},"

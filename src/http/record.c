@@ -216,14 +216,29 @@ const struct record_field record_fields[] = {
 };
 const size_t record_field_count = sizeof record_fields / sizeof *record_fields;
 
-void run_record(const struct record *record, struct buffer *out)
+size_t run_record(const struct record *record, struct buffer *out)
 {
+    size_t result_at = 0;
     for (size_t i = 0; i < record_field_count; i++) {
         put(out, i ? "," : "{");
         put_text(out, record_fields[i].name);
         put(out, ":");
+        if (record_fields[i].put == put_result)
+            result_at = out->length;
         record_fields[i].put(out, record);
     }
+    put(out, "}");
+    return result_at;
+}
+
+void run_progress(const char *id, const char *status, const char *environment, struct buffer *out)
+{
+    put(out, "{\"id\":");
+    put_text(out, id);
+    put(out, ",\"status\":");
+    put_text(out, status);
+    put(out, ",\"environment\":");
+    put_text(out, environment);
     put(out, "}");
 }
 

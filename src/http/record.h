@@ -55,8 +55,12 @@ extern const size_t record_field_count;
 /* The body of POST /execute, byte for byte as the contract has it; returns the HTTP status. No trailing newline. */
 unsigned execute_body(const struct record *record, struct buffer *out);
 
-/* The run record of POST /v1/runs (HTTP 200): all keys, in the contract's order. Not known is null. */
-void run_record(const struct record *record, struct buffer *out);
+/* The run record of POST /v1/runs (HTTP 200): all keys, in the contract's order. Not known is null. Returns where in
+ * `out` the value of "result" begins. */
+size_t run_record(const struct record *record, struct buffer *out);
+
+/* What is known of a run that is not over: the record's id, status ("queued", "running") and environment. */
+void run_progress(const char *id, const char *status, const char *environment, struct buffer *out);
 
 /* {"error":"<one line>"}: text may hold anything, it leaves as one line of valid UTF-8. */
 void error_body(const char *text, struct buffer *out);

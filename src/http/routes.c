@@ -47,8 +47,10 @@ static void openapi(struct front *front, struct connection *connection)
     answer_constant(connection, &front->constants[CONSTANT_OPENAPI]);
 }
 
-static const char json[] = "application/json", plain[] = "text/plain; charset=utf-8";
+static const char json[] = "application/json", problem[] = "application/problem+json", events[] = "text/event-stream",
+                  plain[] = "text/plain; charset=utf-8";
 #define ANSWERS(...) ((const struct route_answer[]){__VA_ARGS__, {0}})
+#define HEADERS(...) ((const struct route_header[]){__VA_ARGS__, {0}})
 
 const struct route route_table[] = {
     {METHOD_POST, false, false, "/execute", flight_start, "run a script, answer with its result and stdout",
@@ -56,7 +58,25 @@ const struct route route_table[] = {
              {400, json, "Error", "the request is malformed, or the script failed: what, where, and which limit"},
              {500, json, "Error", "the server lost the run; it is safe to send it again"})},
     {METHOD_POST, true, true, "/v1/runs", flight_start, "run a script, answer with the whole run record",
-     ANSWERS({200, json, "Run", "a run took place; its own failure is in status"})},
+     ANSWERS({200, json, "Run", "a run took place; its own failure is in status"},
+             {200, events, NULL, "its events as they happen, when Accept wants text/event-stream"},
+             {202, json, "RunState", "with Prefer: respond-async: it will run; Location says where to ask for it"}),
+     HEADERS({"Prefer", "respond-async: answer once the run has its place in the queue"})},
+    {METHOD_GET, true, false, "/v1/runs/{id}", run_state, "the record of a run that was streamed or asynchronous",
+     ANSWERS({200, json, "RunState", "the record, or until the run is over how far it is"},
+             {404, problem, "Problem", "there is no such run, or it is somebody else's"},
+             {410, problem, "Problem", "its record is not kept, or no longer"})},
+    {METHOD_DELETE, true, false, "/v1/runs/{id}", run_delete, "cancel a run, or forget one that is over",
+     ANSWERS({200, json, "Run", "it was cancelled, and its whole jail is dead: the record"},
+             {204, NULL, NULL, "it was over: its record is forgotten"},
+             {404, problem, "Problem", "there is no such run, or it is somebody else's"},
+             {410, problem, "Problem", "its record is not kept, or no longer"})},
+    {METHOD_GET, true, false, "/v1/runs/{id}/events", run_events, "the events of such a run, as they happen",
+     ANSWERS({200, events, NULL, "the events after Last-Event-ID, or all of them, until the run is over"},
+             {204, NULL, NULL, "the run is over, and that was its last event"},
+             {404, problem, "Problem", "there is no such run, or it is somebody else's"},
+             {410, problem, "Problem", "its record is not kept, or no longer"}),
+     HEADERS({"Last-Event-ID", "the id of the last event that the client has seen"})},
     {METHOD_GET, true, false, "/v1/jail", jail, "the layers of the jail: which hold here, and why not",
      ANSWERS({200, json, "Jail", "as found when the server started"})},
     {METHOD_GET, true, false, "/v1/environments", environments, "the interpreters that scripts can ask for",
@@ -71,12 +91,31 @@ const struct route route_table[] = {
 };
 const size_t route_count = COUNT(route_table);
 
-const char *const method_names[METHOD_COUNT] = {[METHOD_GET] = "GET", [METHOD_POST] = "POST"};
+const char *const method_names[METHOD_COUNT] = {
+    [METHOD_GET] = "GET", [METHOD_POST] = "POST", [METHOD_DELETE] = "DELETE"};
 
-const struct route *route_find(const char *path, size_t length)
+static bool path_matches(const char *pattern, struct span path, struct span *id)
+{
+    static const char variable[] = "{id}";
+    const char *open = strstr(pattern, variable);
+    size_t before = open ? (size_t)(open - pattern) : strlen(pattern);
+    if (path.length < before || memcmp(path.bytes, pattern, before) != 0)
+        return false;
+    struct span rest = {path.bytes + before, path.length - before};
+    if (!open)
+        return rest.length == 0;
+    const uint8_t *slash = memchr(rest.bytes, '/', rest.length);
+    *id = (struct span){rest.bytes, slash ? (size_t)(slash - rest.bytes) : rest.length};
+    const char *after = open + strlen(variable);
+    return id->length > 0 && rest.length - id->length == strlen(after) &&
+           memcmp(rest.bytes + id->length, after, strlen(after)) == 0;
+}
+
+const struct route *route_find(const char *path, size_t length, struct span *id)
 {
     for (size_t i = 0; i < route_count; i++) {
-        if (strlen(route_table[i].path) == length && memcmp(route_table[i].path, path, length) == 0)
+        *id = (struct span){NULL, 0};
+        if (path_matches(route_table[i].path, (struct span){(const uint8_t *)path, length}, id))
             return &route_table[i];
     }
     return NULL;
@@ -121,7 +160,7 @@ static void index_text(struct buffer *out)
     buffer_append(out, head, strlen(head));
     for (size_t i = 0; i < route_count; i++) {
         char line[160];
-        int length = snprintf(line, sizeof line, "  %-4s %-17s %s\n", method_names[route_table[i].method],
+        int length = snprintf(line, sizeof line, "  %-6s %-20s %s\n", method_names[route_table[i].method],
                               route_table[i].path, route_table[i].help);
         buffer_append(out, line, (size_t)length);
     }

@@ -22,6 +22,7 @@ static const struct wire_row {
     [WIRE_STATE] = {"STATE", LINK_FRONT, DOWN, sizeof(struct wire_state), 0, 0},
     [WIRE_RUN] = {"RUN", LINK_FRONT, UP, sizeof(struct wire_run), 1, 2},
     [WIRE_CANCEL] = {"CANCEL", LINK_FRONT, UP, sizeof(struct wire_cancel), 0, 0},
+    [WIRE_QUEUED] = {"QUEUED", LINK_FRONT, DOWN, sizeof(struct wire_queued), 0, 0},
     [WIRE_STARTED] = {"STARTED", LINK_FRONT, DOWN, sizeof(struct wire_started), 3, 3},
     [WIRE_OUTCOME] = {"OUTCOME", LINK_FRONT, DOWN, sizeof(struct wire_outcome), 0, 0},
     [WIRE_REFUSED] = {"REFUSED", LINK_FRONT, DOWN, sizeof(struct wire_refused), 0, 0},

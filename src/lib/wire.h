@@ -21,6 +21,7 @@ enum wire_type {
     WIRE_STATE,     /* supervisor → front: serving state changed */
     WIRE_RUN,       /* front → supervisor: run this. fds: job memfd, and stdin memfd if has_stdin */
     WIRE_CANCEL,    /* front → supervisor: kill it. An unknown id is fine (it may just have ended) */
+    WIRE_QUEUED,    /* supervisor → front: it waits for its place; for runs with tell_queued */
     WIRE_STARTED,   /* supervisor → front: fds: report, stdout, stderr (read ends). Again for the same id if the run
                        had to be started anew: forget what the first one wrote */
     WIRE_OUTCOME,   /* supervisor → front: the whole jail is dead; the pipes end. Last word on this id */
@@ -51,9 +52,11 @@ struct wire_setup {
     struct limits limits;
     uint32_t listeners; /* number of listening descriptors that follow the description */
     uint32_t max_connections;
-    uint64_t body_timeout_ms; /* a request must be whole within this */
-    uint64_t idle_timeout_ms; /* a kept-alive connection without a request */
-    uint64_t buffered_bytes;  /* request bodies held at once, all together; more: 429 */
+    uint64_t body_timeout_ms;           /* a request must be whole within this */
+    uint64_t idle_timeout_ms;           /* a kept-alive connection without a request */
+    uint64_t buffered_bytes;            /* request bodies held at once, all together; more: 429 */
+    uint64_t records_ms, records_bytes; /* for how long, and in how many bytes, runs that are over are kept */
+    uint64_t heartbeat_ms;              /* an event stream that is silent for so long gets a comment */
 };
 struct wire_state {
     uint32_t serving; /* enum serving */
@@ -62,10 +65,14 @@ struct wire_run {
     uint64_t id;
     struct limits limits; /* the server's, lowered by the request */
     uint32_t has_stdin;
+    uint32_t tell_queued; /* QUEUED or REFUSED is to come at once */
 };
 struct wire_cancel {
     uint64_t id;
     uint32_t cause; /* CAUSE_CANCELLED, CAUSE_OUTPUT, CAUSE_RESULT, or CAUSE_WALL where the supervisor's clock failed */
+};
+struct wire_queued {
+    uint64_t id;
 };
 struct wire_started {
     uint64_t id;
@@ -119,6 +126,7 @@ struct wire_message {
         struct wire_state state;
         struct wire_run run;
         struct wire_cancel cancel;
+        struct wire_queued queued;
         struct wire_started started;
         struct wire_outcome outcome;
         struct wire_refused refused;

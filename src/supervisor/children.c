@@ -113,6 +113,9 @@ static void front_setup(struct engine *engine)
         .body_timeout_ms = settings->body_timeout_ms,
         .idle_timeout_ms = settings->idle_timeout_ms,
         .buffered_bytes = settings->buffered_bytes,
+        .records_ms = settings->records_seconds * 1000,
+        .records_bytes = settings->records_bytes,
+        .heartbeat_ms = settings->heartbeat_ms,
     };
     message.fds[message.fd_count++] = engine->description;
     for (size_t i = 0; i < engine->listener_count; i++)

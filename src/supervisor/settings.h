@@ -21,6 +21,7 @@ struct settings {
     uint64_t pool, concurrency, queue; /* 0: chosen from the machine's cores and memory */
     uint64_t grace_ms, recycle_runs, recycle_minutes;
     uint64_t connections, body_timeout_ms, idle_timeout_ms, buffered_bytes;
+    uint64_t records_seconds, records_bytes, heartbeat_ms;
     uint64_t walls;
     uint64_t log_level; /* enum log_level */
     bool check_config;

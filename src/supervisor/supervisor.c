@@ -120,6 +120,8 @@ static void run_asked(struct engine *engine, struct wire_message *message)
     *engine->queue_tail = run;
     engine->queue_tail = &run->next;
     engine->queued++;
+    if (message->run.tell_queued)
+        front_send(engine, &(struct wire_message){.type = WIRE_QUEUED, .queued = {.id = id}});
 }
 
 /* What the front may have a run killed for. Past the deadline it is our own clock that has failed. */

@@ -2,6 +2,7 @@
 
 packages_build="gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libmicrohttpd-dev libseccomp-dev libinih-dev
  python3 python3-dev"
+packages_data="python3-numpy python3-pandas python3-matplotlib"
 packages_check="libcmocka-dev python3-pytest python3-jsonschema clang clang-tidy clang-format cppcheck util-linux procps"
 
 say() { printf '%s\n' "$*" >&2; }

@@ -172,7 +172,7 @@ static const struct {
      ",'content':{'type':'string','contentEncoding':'base64'}}"},
     {"Denial", NULL,
      "'type':'object','additionalProperties':false,'required':['what','count','hint'],'properties':{"
-     "'what':{'type':'string','minLength':1},'count':{'type':'integer','minimum':1},"
+     "'what':{'type':'string','minLength':1},'count':{'type':'integer','minimum':0},"
      "'hint':{'type':'string','minLength':1}}"},
     {"Usage", NULL,
      "'type':'object','additionalProperties':false,'required':['queued_ms','wall_ms','cpu_ms','memory_peak_bytes',"

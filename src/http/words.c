@@ -16,4 +16,7 @@ void record_words_fill(struct record_words *words, const struct facts *facts, st
                          sizeof words->hint[i]);
         words->denied[i] = (struct record_denial){words->what[i], facts->denied[i].count, words->hint[i]};
     }
+    if (facts->denials_cut)
+        words->denied[record->denied_count++] =
+            (struct record_denial){"more calls", 0, "denied so often that what came later was refused uncounted"};
 }

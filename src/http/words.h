@@ -11,7 +11,7 @@
 struct record_words {
     const char *layers[LAYER_COUNT];
     char what[DENIALS_KEPT][96], hint[DENIALS_KEPT][192];
-    struct record_denial denied[DENIALS_KEPT];
+    struct record_denial denied[DENIALS_KEPT + 1]; /* and that there were more */
 };
 
 /* Words facts into *words and points record's layers and denied there. */

@@ -1,9 +1,10 @@
 /* The policy: what a script can see, call and use up. Only data; a reader sees the whole jail here.
  *
- * Rules for changing it: at most 60 different system calls are allowed (ASK is not among them, but becomes ALLOW where
- * the supervisor cannot be asked); an argument that selects what a call does is checked; a call that touches more than
- * the run's own processes, memory and box is denied. 32-bit arguments are compared as 32 bits: the kernel ignores the
- * upper half and so must the check (CVE-2019-7303). */
+ * Rules for changing it (tests/unit/test_policy.c counts): at most 60 different system calls are allowed, those that
+ * the supervisor is asked about among them; each has a script that needs it (tests/escape/test_rows.py); an argument
+ * that selects what a call does is checked; a call that touches more than the run's own processes, memory and box is
+ * denied. 32-bit arguments are compared as 32 bits: the kernel ignores the upper half and so must the check
+ * (CVE-2019-7303). */
 #include "policy.h"
 
 #include "scope.h"
@@ -185,7 +186,7 @@ const struct call_row policy_calls[] = {
     /* -- threads and processes -- */
     {CALL(clone), ALLOW, CHECKS(WHOLE(0, THREAD_FLAGS)), .reason = "threads"},
     {CALL(clone), ALLOW, CHECKS(WHOLE(0, FORK_FLAGS)), .reason = "os.fork, multiprocessing", .needs_processes = true},
-    {CALL(clone), DENY, CHECKS(WHOLE(0, FORK_FLAGS)), .reason = PROCESSES},
+    {CALL(clone), DENY, CHECKS(WHOLE(0, FORK_FLAGS)), .as = "fork", .reason = PROCESSES, .needs_processes = true},
     {DETAIL(clone, 0), DENY, .reason = "new namespaces and unusual clones are refused; programs cannot be started"},
     {CALL(clone3), QUIET, ENOSYS, .reason = "its flags cannot be seen; glibc falls back to clone"},
     {CALL(wait4), ALLOW, .reason = "os.waitpid", .needs_processes = true},
@@ -211,7 +212,7 @@ const struct call_row policy_calls[] = {
     {CALL(rseq), QUIET, ENOSYS, .reason = "glibc is told to do without (GLIBC_TUNABLES)"},
     {CALL(sched_yield), QUIET, 0, .reason = "spinning threads"},
     {CALL(membarrier), QUIET, ENOSYS, .reason = "libraries fall back"},
-    {CALL(sigaltstack), QUIET, EPERM, .reason = "faulthandler does without"},
+    {CALL(sigaltstack), QUIET, 0, .reason = "faulthandler: its handler runs on the thread's own stack"},
 
     /* -- what is asked of the system -- */
     {CALL(getuid), ANSWER, RUN_UID, .reason = "os.getuid"},
@@ -227,16 +228,16 @@ const struct call_row policy_calls[] = {
     {CALL(clock_gettime), ALLOW, .reason = "time.process_time; others are in the vDSO"},
     {CALL(clock_nanosleep), ALLOW, .reason = "time.sleep"},
     {CALL(alarm), ALLOW, .reason = "signal.alarm; its failure would not be noticed"},
-    {CALL(sched_getaffinity), QUIET, EPERM, .reason = "os.cpu_count falls back"},
+    {CALL(sched_getaffinity), ALLOW, CHECKS(IS(0, 0)), .reason = "os.cpu_count, ThreadPoolExecutor, joblib: its own"},
+    {CALL(sched_getaffinity), QUIET, EPERM, CHECKS(IS(0, 1)), .reason = "std::thread asks by its first thread's id"},
+    {CALL(getrusage), ALLOW, .reason = "resource.getrusage: of itself and its children"},
     {CALL(sysinfo), QUIET, EPERM, .reason = "qsort() falls back"},
     {CALL(prctl), QUIET, EPERM, .reason = "thread names"},
 
     /* -- waiting -- */
     {CALL(poll), ALLOW, .reason = "select.poll, multiprocessing"},
     {CALL(pselect6), ALLOW, .reason = "select.select, time.sleep before 3.11"},
-    {CALL(epoll_create1), ALLOW, CHECKS(ONLY(0, O_CLOEXEC)), .reason = "asyncio"},
-    {CALL(epoll_ctl), ALLOW, .reason = "asyncio"},
-    {CALL(epoll_wait), ALLOW, .reason = "asyncio"},
+    {CALL(epoll_create1), QUIET, ENOSYS, .reason = "selectors and libraries fall back to poll"},
 
     /* -- sockets: only connected pairs, only streams: a datagram could name another receiver -- */
     {CALL(socketpair), ALLOW, CHECKS(IS(0, AF_UNIX), BESIDES(1, SOCK_CLOEXEC | SOCK_NONBLOCK, SOCK_STREAM)),
@@ -276,7 +277,7 @@ const struct call_row policy_calls[] = {
     {CALL(arch_prctl), QUIET, EINVAL, .reason = "libraries probe for shadow stacks"},
     {CALL(getcpu), QUIET, ENOSYS, .reason = "libraries fall back"},
     {CALL(mincore), QUIET, EPERM, .reason = "the page cache is shared with others"},
-    {CALL(io_uring_setup), QUIET, ENOSYS, .reason = "libuv falls back to epoll"},
+    {CALL(io_uring_setup), QUIET, ENOSYS, .reason = "libraries fall back"},
     {CALL(mbind), QUIET, EPERM, .reason = "numerical libraries go on"},
     {CALL(get_mempolicy), QUIET, EPERM, .reason = "numerical libraries go on"},
     {CALL(restart_syscall), QUIET, EINTR, .reason = "the kernel's own, after a stop"},
@@ -316,8 +317,11 @@ const struct call_row policy_calls[] = {
     {CALL(ioprio_set), DENY, .reason = "priorities are fixed"},
     {CALL(setpgid), DENY, .reason = "a run is one session"},
     {CALL(setsid), DENY, .reason = "a run is one session"},
-    {CALL(getrusage), DENY, .reason = "the run's usage is in its record"},
     {CALL(times), DENY, .reason = "use time.process_time"},
+    {CALL(clock_getres), DENY, .reason = "every clock here counts nanoseconds"},
+    {CALL(rt_sigpending), DENY, .reason = "use signal.signal"},
+    {CALL(rt_sigtimedwait), DENY, .reason = "use signal.signal and time.sleep"},
+    {CALL(pause), DENY, .reason = "use signal.signal and time.sleep"},
     {CALL(setitimer), DENY, .reason = "use signal.alarm"},
     {CALL(timer_create), DENY, .reason = "use signal.alarm"},
     {CALL(timerfd_create), DENY, .reason = "use time.sleep or asyncio.sleep"},

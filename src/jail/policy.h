@@ -58,9 +58,10 @@ struct call_row {
     int error;                      /* errno given when denied; EPERM where 0 on DENY rows. ANSWER: the value */
     struct argument_check check[2]; /* all must hold */
     const char *reason;             /* ALLOW: who needs it. QUIET: who falls back. DENY: the hint that users read */
+    const char *as;                 /* DENY: what users know it by, where that is not the call's name */
     int8_t detail;                  /* DENY: which argument says more (-1: none) */
     uint8_t only;                   /* enum place */
-    bool needs_processes;           /* ALLOW row only where plan->processes */
+    bool needs_processes;           /* ALLOW row only where plan->processes; DENY row: the hint is why they are not */
 };
 
 extern const struct call_row policy_calls[];

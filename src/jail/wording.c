@@ -86,25 +86,41 @@ static bool is_listed(int number, enum verb verb)
     return false;
 }
 
+/* Why a place allows threads only: the layers that would count processes and end them as one. */
+static const char *threads_only(uint32_t layers)
+{
+    if (!(layers & LAYER_BIT(LAYER_NAMESPACES)))
+        return "processes are limited to threads here because no pid namespace can be had";
+    if (!(layers & LAYER_BIT(LAYER_CGROUP)))
+        return "processes are limited to threads here because no cgroup can be had that counts them";
+    return NULL;
+}
+
+static const char *hint_of(const struct call_row *row, const struct denial *denial, const struct jail_plan *plan)
+{
+    const char *here = row && row->needs_processes ? threads_only(plan->layers) : NULL;
+    if (row)
+        return here ? here : row->reason;
+    if (is_listed(denial->number, ASK))
+        return "other processes cannot be reached from this jail";
+    return is_listed(denial->number, ALLOW) ? "not with these arguments in this jail"
+                                            : "not among the system calls that a script may make";
+}
+
 void jail_denial_text(const struct denial *denial, const struct jail_plan *plan, char *what, size_t what_size,
                       char *hint, size_t hint_size)
 {
     char call[64];
     const struct call_row *row = denied_row(denial);
-    (void)plan;
-    put_call(denial->number, call, sizeof call);
     const char *detail = detail_name(denial->number, denial->detail);
+    put_call(denial->number, call, sizeof call);
     if (row && row->detail >= 0 && detail)
         snprintf(what, what_size, "%s(%s)", call, detail);
     else if (row && row->detail >= 0)
         snprintf(what, what_size, "%s(0x%" PRIx32 ")", call, denial->detail);
     else
-        snprintf(what, what_size, "%s", call);
-    snprintf(hint, hint_size, "%s",
-             row                                ? row->reason
-             : is_listed(denial->number, ASK)   ? "other processes cannot be reached from this jail"
-             : is_listed(denial->number, ALLOW) ? "not with these arguments in this jail"
-                                                : "not among the system calls that a script may make");
+        snprintf(what, what_size, "%s", row && row->as ? row->as : call);
+    snprintf(hint, hint_size, "%s", hint_of(row, denial, plan));
 }
 
 /* ---- the whole policy ---- */

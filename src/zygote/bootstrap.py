@@ -24,6 +24,44 @@ def load_extension():
     return extension
 
 
+def hide_epoll():
+    """The jail has poll() and no epoll. Said before selectors looks, because its look here would find one."""
+    import select
+
+    for name in dir(select):
+        if name.lower().startswith("epoll"):
+            delattr(select, name)
+
+
+def replace_tracker():
+    """multiprocessing's tracker of shared memory is a program, and a run can start none. What it would clean up ends with the
+    run, so this one does nothing. It stands there before, and without, the package itself."""
+    from importlib.machinery import ModuleSpec
+    from importlib.util import module_from_spec
+
+    class ResourceTracker:
+        _fd, _pid = 2, None
+
+        def getfd(self):
+            return self._fd
+
+        def ensure_running(self):
+            pass
+
+        _stop = ensure_running
+
+        def register(self, name, rtype):
+            pass
+
+        unregister = register
+
+    tracker = ResourceTracker()
+    module = module_from_spec(ModuleSpec("multiprocessing.resource_tracker", None))
+    calls = {name: getattr(tracker, name) for name in ("getfd", "ensure_running", "register", "unregister")}
+    vars(module).update(calls, ResourceTracker=ResourceTracker, _resource_tracker=tracker)
+    sys.modules[module.__name__] = module
+
+
 def warm(names):
     from importlib import import_module
 
@@ -209,6 +247,8 @@ def bootstrap():
     fd = int(sys.argv[1])
     extension = load_extension()
     try:
+        hide_epoll()
+        replace_tracker()
         warm(WARM + [name for name in ",".join(sys.argv[2:]).split(",") if name])
         set_streams()
         set_process()

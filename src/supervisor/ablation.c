@@ -28,18 +28,16 @@ static uint32_t walls_named(char *list)
     return walls;
 }
 
-uint32_t ablation_take(struct rest *rest, struct settings *settings)
+uint32_t ablation_take(struct rest *rest)
 {
     static const char option[] = "--without=";
     uint32_t walls = 0;
     int kept = 0;
     for (int i = 0; i < rest->count; i++) {
-        if (strncmp(rest->argument[i], option, strlen(option)) == 0) {
+        if (strncmp(rest->argument[i], option, strlen(option)) == 0)
             walls |= walls_named(rest->argument[i] + strlen(option));
-            settings->walls = 0;
-        } else {
+        else
             rest->argument[kept++] = rest->argument[i];
-        }
     }
     rest->count = kept;
     return walls;

@@ -6,8 +6,8 @@
 
 #include "settings.h"
 
-/* Takes --without=… out of rest, asks for no minimum of walls where it is there, and returns the set for
- * jail_plan.without (LAYER_BIT; WALL_FRONT for "front"). An unknown name ends the process with status 2. */
-uint32_t ablation_take(struct rest *rest, struct settings *settings);
+/* Takes --without=… out of rest and returns the set for jail_plan.without (LAYER_BIT; WALL_FRONT for "front"). An
+ * unknown name ends the process with status 2. */
+uint32_t ablation_take(struct rest *rest);
 
 #endif

@@ -97,6 +97,8 @@ void describe_json(struct buffer *out, const struct jail_plan *plan, const struc
         put_walls(out, attack_classes[i].walls & plan->layers);
         put(out, "]}");
     }
+    put(out, "],\"walls\":[");
+    put_walls(out, plan->layers);
     put(out, "],\"walls_needed\":%u,\"sufficient\":%s}", walls, jail_weakest(plan->layers, walls) ? "false" : "true");
 }
 

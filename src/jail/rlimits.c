@@ -76,7 +76,8 @@ int rlimits_arm(const struct jail_plan *plan, struct fault *fault)
             return fault_set(fault, LAYER, "getrlimit", errno, "%s", policy_rlimits[i].name);
         ceiling[i] = have.rlim_max;
     }
-    counts_apart = plan->supervisor_maps || ((jail_clone_flags(plan) & CLONE_NEWUSER) && is_counted_by_namespace());
+    counts_apart = plan->supervisor_maps || plan->run_sets_ids ||
+                   ((jail_clone_flags(plan) & CLONE_NEWUSER) && is_counted_by_namespace());
     return measure_base(fault);
 }
 

@@ -212,7 +212,8 @@ static int open_boxes(struct engine *engine, struct settings *settings, struct f
                          engine->concurrency);
     if (share < *disk) {
         *disk = plan->limits.value[LIMIT_DISK] = share;
-        log_event(LOG_WARNING, "the disk limit is lowered to what the runs' directory has for each",
+        log_event(LOG_WARNING,
+                  "the disk limit is lowered to what the runs' directory has for each; in Docker raise --shm-size",
                   log_text("directory", plan->boxes), log_number("disk_bytes", share));
     }
     return 0;

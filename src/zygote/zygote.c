@@ -71,9 +71,8 @@ static _Noreturn void serve_orders(void)
             poll(&socket, 1, -1);
             continue;
         }
-        bool sound =
-            result == WIRE_OK && order.type == WIRE_SPAWN && order.spawn.has_cgroup <= 1 &&
-            order.spawn.joins <= WIRE_FDS &&
+        bool sound = result == WIRE_OK && order.type == WIRE_SPAWN && order.spawn.has_cgroup <= 1 &&
+                     order.spawn.joins <= WIRE_FDS &&
                      (uint32_t)order.fd_count == SPAWN_CGROUP + order.spawn.has_cgroup + order.spawn.joins;
         if (!sound)
             _exit(result == WIRE_CLOSED ? 0 : 1);

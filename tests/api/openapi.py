@@ -48,7 +48,7 @@ class Document:
 
     def validate(self, reference, body, where):
         try:
-            value = json.loads(body)
+            value = json.loads(body, parse_int=int if len(body) < 4300 else float)  # Python's limit on digits
         except ValueError as error:
             raise AssertionError(f"{where}: no JSON: {body[:200]!r}") from error
         error = jsonschema.exceptions.best_match(self.validator(reference).iter_errors(value))

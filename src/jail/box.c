@@ -206,7 +206,11 @@ struct boxes *boxes_open(const char *where, uid_t owner, char *path, size_t size
     }
     for (size_t i = 0; i < (where ? 1 : COUNT(places)); i++) {
         const char *place = where ? where : places[i];
-        if (try_place(boxes, place, owner, fault) || snprintf(path, size, "%s", place) >= (int)size)
+        if (snprintf(path, size, "%s", place) >= (int)size) {
+            fault_set(fault, LAYER, "open", ENAMETOOLONG, "%s", place);
+            continue;
+        }
+        if (try_place(boxes, place, owner, fault))
             continue;
         remove_old(boxes->place);
         return take(boxes);

@@ -208,6 +208,7 @@ static int front_open(struct front *front, struct wire_message *setup)
     const union MHD_DaemonInfo *info;
     auto_fd int description = take_fd(&setup->fds[0]);
     front->setup = setup->setup;
+    log_open("front", (enum log_level)front->setup.log_level, (enum log_format)front->setup.log_format);
     front->now_ms = front_clock_ms();
     front->supervisor_watch.ready = supervisor_ready;
     front->mhd_watch.ready = mhd_ready;

@@ -61,7 +61,7 @@ int main(int argc, char **argv)
         return answer_people(argc, argv);
     if (!fill_standard_descriptors())
         return 1;
-    log_open("front", LOG_INFO);
+    log_open("front", LOG_INFO, LOG_JSON); /* until the setup says how */
     ignore_signals();
     front.supervisor = SUPERVISOR_SOCKET;
     int result = wire_receive(front.supervisor, LINK_FRONT, true, &setup);

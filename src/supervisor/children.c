@@ -116,6 +116,8 @@ static void front_setup(struct engine *engine)
         .records_ms = settings->records_seconds * 1000,
         .records_bytes = settings->records_bytes,
         .heartbeat_ms = settings->heartbeat_ms,
+        .log_level = (uint32_t)settings->log_level,
+        .log_format = (uint32_t)settings->log_format,
     };
     message.fds[message.fd_count++] = engine->description;
     for (size_t i = 0; i < engine->listener_count; i++)

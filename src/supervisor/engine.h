@@ -15,6 +15,7 @@
 #include "cgroup.h"
 #include "interpreter.h"
 #include "jail.h"
+#include "relay.h"
 #include "run.h"
 #include "settings.h"
 #include "wire.h"
@@ -36,7 +37,7 @@ enum slot_state {
 
 /* What an epoll event is about; its pointer is the event's data. */
 struct source {
-    enum { SOURCE_SIGNAL, SOURCE_FRONT, SOURCE_ZYGOTE, SOURCE_CONTROL, SOURCE_LISTENER, SOURCE_OOM } kind;
+    enum { SOURCE_SIGNAL, SOURCE_FRONT, SOURCE_ZYGOTE, SOURCE_CONTROL, SOURCE_LISTENER, SOURCE_OOM, SOURCE_RELAY } kind;
     void *owner;
 };
 
@@ -120,6 +121,9 @@ struct engine {
     struct source signal_source;
     int signal_fd;
 
+    struct relay relay; /* of the log, under `serve` */
+    struct source relay_source;
+
     struct program front_program;
     bool front_once; /* the command line's client: when it ends, so do we, with its status */
     int front_status;
@@ -163,6 +167,8 @@ static inline bool engine_watches(const struct engine *engine)
 
 /* Opens the engine: probes must have been made (plan, reports). Returns 0 or -1 with *fault. */
 int engine_open(struct engine *engine, struct fault *fault);
+/* From here on the reader of our log cannot stop us. Once, after engine_open(). */
+void engine_relay_log(struct engine *engine);
 /* Runs until told to stop. Returns the exit status. */
 int engine_serve(struct engine *engine);
 /* Kills and reaps what is left, removes cgroups. */

@@ -233,7 +233,7 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
     }
     if (settings->check_config)
         return 0;
-    log_open("supervisor", (enum log_level)settings->log_level);
+    log_open("supervisor", (enum log_level)settings->log_level, (enum log_format)settings->log_format);
     engine->settings = settings;
     engine->plan.limits = settings->limits;
 #ifdef SAFE_SCRIPT_ABLATION
@@ -364,10 +364,12 @@ static int serve(int argc, char **argv)
     greet(&engine);
     for (size_t i = 0; i < settings.listen_count; i++)
         log_event(LOG_INFO, "listening", log_text("address", settings.listen[i]));
+    engine_relay_log(&engine);
     status = engine_serve(&engine);
     engine_close(&engine);
     listen_remove(&settings);
     log_event(LOG_INFO, "stopped");
+    relay_close(&engine.relay);
     return status;
 }
 
@@ -382,7 +384,8 @@ static int run(int argc, char **argv)
     int status = prepare(&engine, &settings, argc, argv, &rest, false);
     if (status)
         return status;
-    log_open("supervisor", settings.log_level == LOG_INFO ? LOG_ERROR : (enum log_level)settings.log_level);
+    log_open("supervisor", settings.log_level == LOG_INFO ? LOG_ERROR : (enum log_level)settings.log_level,
+             (enum log_format)settings.log_format);
     char **client = calloc((size_t)rest.count + 2, sizeof *client);
     if (!client)
         return fail((fault_set(&fault, "supervisor", "calloc", errno, "arguments"), &fault));

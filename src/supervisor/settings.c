@@ -13,7 +13,7 @@
 
 extern char **environ;
 
-enum kind { KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_MILLISECONDS, KIND_BYTES, KIND_LEVEL };
+enum kind { KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_MILLISECONDS, KIND_BYTES, KIND_LEVEL, KIND_FORMAT };
 
 /* One setting. `--grace-ms`, `SAFE_SCRIPT_GRACE_MS` and `grace_ms` in [server] all come from its key. */
 static const struct row {
@@ -54,10 +54,9 @@ static const struct row {
     {"walls", KIND_COUNT, AT(walls), "2", 1, 4,
      "layers that must stop each class of attack, else the server does not start"},
     {"log_level", KIND_LEVEL, AT(log_level), "info", 0, 0, "debug, info, warning or error"},
+    {"log_format", KIND_FORMAT, AT(log_format), "json", 0, 0, "json, or text for people"},
 #undef AT
 };
-
-static const char *const levels[] = {"debug", "info", "warning", "error"};
 
 static int refuse(struct settings *settings, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -115,6 +114,22 @@ static int set_number(struct settings *settings, const char *where, enum kind ki
     return 0;
 }
 
+/* The value is the place in names. */
+static int set_choice(struct settings *settings, const char *where, const char *const names[], const char *text,
+                      uint64_t *value)
+{
+    char all[128] = "";
+    for (size_t i = 0; names[i]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *value = i;
+            return 0;
+        }
+        size_t length = strlen(all);
+        snprintf(all + length, sizeof all - length, "%s%s", i ? ", " : "", names[i]);
+    }
+    return refuse(settings, where, "\"%s\" is not one of %s", text, all);
+}
+
 static int set_row(struct settings *settings, const char *where, const struct row *row, const char *text, bool first)
 {
     char *field = (char *)settings + row->offset;
@@ -132,13 +147,9 @@ static int set_row(struct settings *settings, const char *where, const struct ro
         settings->listen[settings->listen_count++] = text;
         return 0;
     case KIND_LEVEL:
-        for (size_t i = 0; i < COUNT(levels); i++) {
-            if (strcmp(text, levels[i]) == 0) {
-                settings->log_level = i;
-                return 0;
-            }
-        }
-        return refuse(settings, where, "\"%s\" is not one of debug, info, warning, error", text);
+        return set_choice(settings, where, log_level_names, text, (uint64_t *)(void *)field);
+    case KIND_FORMAT:
+        return set_choice(settings, where, log_format_names, text, (uint64_t *)(void *)field);
     case KIND_COUNT:
     case KIND_MILLISECONDS:
     case KIND_BYTES:

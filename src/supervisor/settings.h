@@ -23,7 +23,7 @@ struct settings {
     uint64_t connections, body_timeout_ms, idle_timeout_ms, buffered_bytes;
     uint64_t records_seconds, records_bytes, heartbeat_ms;
     uint64_t walls;
-    uint64_t log_level; /* enum log_level */
+    uint64_t log_level, log_format; /* enum log_level, enum log_format */
     bool check_config;
     struct limits limits;
     char error[512]; /* why settings_load() refused */

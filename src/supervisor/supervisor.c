@@ -503,6 +503,28 @@ static void drain_step(struct engine *engine)
     engine->drain_deadline_us = now_us() + 1000000;
 }
 
+static void relay_watch(struct engine *engine, int result, const struct fault *fault)
+{
+    if (result == 0 && engine_watch(engine, engine->relay.pidfd, &engine->relay_source) == 0)
+        return;
+    log_fault(LOG_WARNING, "no relay for the log, whose reader can stop the server", fault);
+}
+
+static void relay_ended(struct engine *engine)
+{
+    struct fault fault = {.layer = "log"};
+    log_event(LOG_ERROR, "the log's relay ended");
+    epoll_ctl(engine->epoll, EPOLL_CTL_DEL, engine->relay.pidfd, NULL);
+    relay_watch(engine, relay_lost(&engine->relay, now_us(), &fault), &fault);
+}
+
+void engine_relay_log(struct engine *engine)
+{
+    struct fault fault = {.layer = "log"};
+    engine->relay_source = (struct source){SOURCE_RELAY, NULL};
+    relay_watch(engine, relay_open(&engine->relay, now_us(), &fault), &fault);
+}
+
 static void dispatch(struct engine *engine, struct source *source)
 {
     switch (source->kind) {
@@ -527,6 +549,9 @@ static void dispatch(struct engine *engine, struct source *source)
             slot_control(engine, slot);
         break;
     }
+    case SOURCE_RELAY:
+        relay_ended(engine);
+        break;
     case SOURCE_OOM:
         slot_oom(source->owner);
         break;

@@ -32,12 +32,12 @@ def builds():
 
 @pytest.fixture(scope="session")
 def launch(builds, tmp_path_factory):
-    """launch(*args, env=None, user=None, listen=None, ready=True) → Server. `user`: True for an ordinary uid, False for
-    root, None for whoever runs the tests. `listen`: a path for a Unix socket, "" for no --listen at all. The caller
+    """launch(*args, env=None, user=None, listen=None, ready=True, stderr=None) → Server. `user`: True for an ordinary uid, False for
+    root, None for whoever runs the tests. `stderr`: a descriptor for the log, else server.log. `listen`: a path for a Unix socket, "" for no --listen at all. The caller
     stops it."""
     logs = tmp_path_factory.mktemp("logs")
 
-    def start(*args, env=None, user=None, listen=None, port=None, ready=True):
+    def start(*args, env=None, user=None, listen=None, port=None, ready=True, stderr=None):
         mode = "user" if user or not IS_ROOT else "root"
         address = str(listen) if listen else ("127.0.0.1", port or harness.free_port())
         where = f"unix:{listen}" if listen else f"{address[0]}:{address[1]}"
@@ -45,12 +45,12 @@ def launch(builds, tmp_path_factory):
         python = [] if "--python" in args else harness.python_flag()
         log = logs / f"server-{next(_numbers)}.log"
         traces = Traces()
-        with open(log, "wb") as stderr:
+        with open(log, "wb") as file:
             process = subprocess.Popen(
                 harness.command(builds[mode], mode, "serve", *flags, *python, *args),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=stderr,
+                stderr=stderr or file,
                 env=harness.environment(env),
                 cwd="/",
             )

@@ -238,7 +238,7 @@ def test_kill_9_of_the_front(start_server, mode):
     wait_until(lambda: server.front() and server.front().pid != front.pid, "another front")
     server.wait_ready()
     server.assert_serves()
-    assert any("front" in line for line in server.log_lines()[lines:])
+    wait_until(lambda: any("front" in line for line in server.log_lines()[lines:]), "a line about it in the log")
     wait_until(lambda: not alive(run), "the end of the run that nobody waits for", 30)
     with pytest.raises(Exception):
         flying.result(PATIENCE)

@@ -7,6 +7,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 /* --- limits ------------------------------------------------------------------------------------------------------ */
@@ -171,7 +172,7 @@ static void test_log(void **state)
 {
     auto_buffer struct buffer value = {0};
     (void)state;
-    log_open("test", LOG_INFO);
+    log_open("test", LOG_INFO, LOG_JSON);
     assert_logged("");
     assert_logged("plain");
     assert_logged("a\"b\\c\n\r\t\x01\x7f");
@@ -186,11 +187,79 @@ static void test_log(void **state)
     }
 }
 
+/* Standard error becomes a pipe whose reading end is given; error_back() undoes it. */
+static int error_to_pipe(int *saved)
+{
+    int pipes[2];
+    *saved = dup(STDERR_FILENO);
+    assert_int_equal(pipe2(pipes, O_NONBLOCK), 0);
+    assert_true(fcntl(pipes[1], F_SETPIPE_SZ, 4096) > 0);
+    dup2(pipes[1], STDERR_FILENO);
+    close(pipes[1]);
+    return pipes[0];
+}
+
+static void error_back(int saved)
+{
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+}
+
+static void test_log_for_people(void **state)
+{
+    int saved, from = error_to_pipe(&saved);
+    char line[4096];
+    (void)state;
+    log_open("front", LOG_INFO, LOG_TEXT);
+    log_event(LOG_WARNING, "an event", log_text("word", "run_1.b"), log_text("words", "two \"x\"\n"),
+              log_text("none", ""), log_number("number", -7));
+    error_back(saved);
+    ssize_t length = read(from, line, sizeof line - 1);
+    close(from);
+    assert_true(length > 25);
+    line[length] = 0;
+    assert_string_equal(line + 24,
+                        " warning front: an event word=run_1.b words=\"two \\\"x\\\"\\u000a\" none=\"\" number=-7\n");
+}
+
+/* A reader that does not read: lines are lost, and the first that finds room again is told after their number. */
+static void test_log_lost(void **state)
+{
+    int saved, from = error_to_pipe(&saved);
+    uint64_t before = log_lost();
+    char text[8192], wanted[64];
+    unsigned written = 0, lost = 0;
+    (void)state;
+    log_open("test", LOG_INFO, LOG_TEXT);
+    while (log_lost() < before + 3) {
+        log_event(LOG_INFO, "filling", log_number("line", written + lost));
+        lost = (unsigned)(log_lost() - before);
+        written += lost == 0;
+    }
+    assert_true(written > 10);
+    assert_int_equal(log_lost(), before + 3);
+    assert_true(read(from, text, sizeof text) > 0);
+    log_event(LOG_INFO, "room again");
+    log_event(LOG_INFO, "and again");
+    error_back(saved);
+    ssize_t length = read(from, text, sizeof text - 1);
+    close(from);
+    assert_true(length > 0);
+    text[length] = 0;
+    snprintf(wanted, sizeof wanted, " warning test: log lines were lost lines=3\n");
+    assert_int_equal(strncmp(text + 24, wanted, strlen(wanted)), 0);
+    assert_non_null(strstr(text, " test: room again\n"));
+    assert_non_null(strstr(text, " test: and again\n"));
+    assert_null(strstr(strstr(text, "lost") + 4, "lost"));
+    assert_int_equal(log_lost(), before + 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits_table), cmocka_unit_test(test_limit_text), cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_buffer),       cmocka_unit_test(test_faults),     cmocka_unit_test(test_log),
+        cmocka_unit_test(test_limits_table),   cmocka_unit_test(test_limit_text), cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_buffer),         cmocka_unit_test(test_faults),     cmocka_unit_test(test_log),
+        cmocka_unit_test(test_log_for_people), cmocka_unit_test(test_log_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,7 +376,23 @@ static void refuse_connection(int fd)
     close(fd);
 }
 
-static void welcome(struct front *front, const struct listener *listener, int fd)
+/* The owner that an address stands for. Who has an IPv6 address has 2^64 of them. */
+static uint32_t owner_of(const struct front *front, const struct sockaddr_storage *address)
+{
+    uint64_t number = 0;
+    if (address->ss_family == AF_INET) {
+        number = ((const struct sockaddr_in *)address)->sin_addr.s_addr;
+    } else if (address->ss_family == AF_INET6) {
+        const struct in6_addr *six = &((const struct sockaddr_in6 *)address)->sin6_addr;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(six);
+        memcpy(&number, six->s6_addr + (mapped ? 12 : 0), mapped ? 4 : 8);
+    }
+    number = (number ^ front->owner_seed) * UINT64_C(0xbf58476d1ce4e5b9);
+    number = (number ^ number >> 31) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t)(number >> 32) % OWNERS;
+}
+
+static void welcome(struct front *front, const struct listener *listener, int fd, uint32_t owner)
 {
     struct connection *connection;
     if (front->connections - front->closing >= front->setup.max_connections && !make_room(front)) {
@@ -391,6 +407,7 @@ static void welcome(struct front *front, const struct listener *listener, int fd
     connection->front = front;
     connection->fd = fd;
     connection->family = listener->family;
+    connection->owner = owner;
     connection->since_ms = front->now_ms;
     queue_append(&front->queues[PHASE_IDLE], connection);
     front->connections++;
@@ -410,9 +427,11 @@ void connection_accept(struct front *front, struct watch *watch, uint32_t events
     struct listener *listener = (struct listener *)watch;
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address = {0};
+        socklen_t size = sizeof address;
+        int fd = accept4(listener->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            welcome(front, listener, fd);
+            welcome(front, listener, fd, owner_of(front, &address));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_event(LOG_WARNING, "accept failed, pausing", log_text("reason", strerror(errno)));
             make_room(front);

@@ -53,6 +53,7 @@ struct flight {
     bool record, async;
     const char *environment;
     struct limits limits;
+    uint32_t owner;
     int job, input; /* until they are sent */
     bool cancel_unsent;
     enum cause cancelled; /* what we cancelled it for */
@@ -177,7 +178,7 @@ static bool tell(struct front *front, const struct wire_message *message)
 static bool tell_run(struct front *front, struct flight *flight)
 {
     struct wire_message message = {.type = WIRE_RUN, .fds = {flight->job}, .fd_count = 1};
-    message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async};
+    message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async, flight->owner};
     if (flight->input >= 0)
         message.fds[message.fd_count++] = flight->input;
     if (!tell(front, &message))
@@ -309,6 +310,7 @@ void flight_start(struct front *front, struct connection *connection)
     }
     if (flight && load(front, flight, exchange, &request)) {
         flight->client = connection;
+        flight->owner = connection->owner;
         connection->exchange.flight = flight;
         if (!tell_run(front, flight))
             list_join(flight, &front->unsent, front->now_ms);
@@ -585,6 +587,7 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         const char *text;
     } rows[] = {
         [REFUSED_FULL] = {429, "the queue is full"},
+        [REFUSED_LATE] = {429, "no place came free in time"},
         [REFUSED_STARTING] = {503, "the server is starting"},
         [REFUSED_DRAINING] = {503, "the server is stopping"},
         [REFUSED_BROKEN] = {503, "the server can make no jail any more"},

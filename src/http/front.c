@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -214,6 +215,8 @@ static int front_open(struct front *front, struct wire_message *setup)
     front->mhd_watch.ready = mhd_ready;
     MHD_set_panic_func(mhd_panic, NULL);
     fit_descriptors(front);
+    if (getrandom(&front->owner_seed, sizeof front->owner_seed, 0) != sizeof front->owner_seed)
+        return -1;
     front->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (front->epoll < 0 || runs_open(&front->runs, front->setup.records_ms, front->setup.records_bytes) ||
         routes_open(front, description) || exchange_open(front))

@@ -200,6 +200,7 @@ struct connection {
     struct front *front;
     struct MHD_Connection *mhd; /* NULL: waiting */
     int fd, family;
+    uint32_t owner;  /* who it is to the queue: one of OWNERS, by its address */
     bool watched;    /* our epoll has it */
     bool peek_moves; /* the socket gives each look only what the earlier ones did not see */
     unsigned looks;
@@ -316,6 +317,7 @@ struct front {
     uint64_t end_ms; /* not 0: the supervisor has gone, and we end then, or once every client has its answer */
     int exit_status;
     struct wire_setup setup;
+    uint64_t owner_seed; /* nobody outside can tell which addresses are one owner */
     enum serving serving;
     uint64_t now_ms;
     uint64_t clock_ms; /* when the next run is past its deadline, at the earliest; 0: none is known */

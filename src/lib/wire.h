@@ -43,10 +43,14 @@ enum serving { SERVING_STARTING, SERVING_READY, SERVING_DRAINING };
 
 enum refusal {
     REFUSED_FULL,     /* the queue is full: 429 */
+    REFUSED_LATE,     /* it waited in the queue for too long: 429 */
     REFUSED_STARTING, /* no jail can be had yet: 503 */
     REFUSED_DRAINING, /* we are stopping: 503 */
     REFUSED_BROKEN    /* no jail can be made here any more: 503 */
 };
+
+/* Without keys a client is told from others by its address: each address is one of so many owners. */
+enum { OWNERS = 256 };
 
 struct wire_setup {
     struct limits limits;
@@ -67,6 +71,7 @@ struct wire_run {
     struct limits limits; /* the server's, lowered by the request */
     uint32_t has_stdin;
     uint32_t tell_queued; /* QUEUED or REFUSED is to come at once */
+    uint32_t owner;       /* who asks: a number below OWNERS */
 };
 struct wire_cancel {
     uint64_t id;

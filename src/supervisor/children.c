@@ -238,22 +238,7 @@ void front_lost(struct engine *engine, int status)
         return;
     }
     log_event(LOG_ERROR, "the front ended and is started again", log_number("status", status));
-    /* Its clients have gone with it. */
-    for (size_t i = 0; i < engine->slot_count; i++) {
-        struct run *run = engine->slots[i].run;
-        if (!run)
-            continue;
-        run->id = 0; /* the next front gives the same numbers again */
-        run->starts = UINT_MAX;
-        slot_kill(engine, &engine->slots[i], CAUSE_CANCELLED);
-    }
-    while (engine->queue_head) {
-        struct run *run = engine->queue_head;
-        engine->queue_head = run->next;
-        run_free(run);
-    }
-    engine->queue_tail = &engine->queue_head;
-    engine->queued = 0;
+    runs_orphan(engine);
 }
 
 /* ---- zygotes ---- */

@@ -2,9 +2,9 @@
  *
  * Theory of operation. A slot is one jail's life: spawned by the zygote on our order, closed around itself, waiting in
  * the pool, running one script, dead, free again. All slots are children of this process (CLONE_PARENT), so wait4()
- * here is the only word on how a run ended. A run is what a client asked for: it waits in the queue for a slot, and
- * takes it with it when it ends. The front (an HTTP server, or the command line's client) asks for runs and gets, for
- * each, STARTED with the read ends of its pipes and OUTCOME with the facts.
+ * here is the only word on how a run ended. A run is what a client asked for: it waits in the queue (queue.h: whose
+ * turn it is) for a slot, and takes it with it when it ends. The front (an HTTP server, or the command line's client)
+ * asks for runs and gets, for each, STARTED with the read ends of its pipes and OUTCOME with the facts.
  *
  * Trust: messages of the front and the zygote are checked against the wire table and then against our own state; from a
  * slot we take JAILED or JAIL_FAILED before its script starts and nothing after. */
@@ -15,6 +15,7 @@
 #include "cgroup.h"
 #include "interpreter.h"
 #include "jail.h"
+#include "queue.h"
 #include "relay.h"
 #include "run.h"
 #include "settings.h"
@@ -41,14 +42,21 @@ struct source {
     void *owner;
 };
 
+enum {
+    PARKED_MOST = 16,
+    FAILURES_MOST = 10, /* in a row: no jail can be made here */
+};
+
 struct run {
-    uint64_t id; /* the front's; 0: its front has gone, nobody waits for it */
+    struct queue_entry entry; /* first */
+    uint64_t id;              /* the front's; 0: its front has gone, nobody waits for it */
     struct limits limits;
     int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
     uint64_t asked_us;
     uint64_t started_us; /* when it first began: its wall clock goes on through another start */
     unsigned starts;     /* times that a jail took it: one may be killed from outside */
-    struct run *next;    /* in the queue */
+    struct slot *slot;   /* where it runs */
+    struct run *next;    /* of those that are found in the same place by their ids */
 };
 
 struct slot {
@@ -144,8 +152,13 @@ struct engine {
     unsigned cores;
     uint64_t pool, concurrency;
 
-    struct run *queue_head, **queue_tail;
-    uint64_t queued;
+    struct run_queue queue;
+    struct run *parked[PARKED_MOST]; /* their turn has come, and they wait for a jail of their own */
+    unsigned parked_count;
+    struct queue_owner owners[OWNERS];
+    struct run **by_id; /* 1 << by_id_bits lists */
+    unsigned by_id_bits;
+    uint64_t mean_wall_us; /* of the last runs */
 
     unsigned jail_failures; /* in a row */
     struct fault jail_fault;
@@ -204,10 +217,21 @@ void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state st
 /* notify.c: system calls that the jail's filter refused or asks about */
 void slot_notified(struct engine *engine, struct slot *slot);
 
-/* supervisor.c */
+/* runs.c: what was asked for, from RUN to its last word */
+int runs_open(struct engine *engine, struct fault *fault);
+void runs_close(struct engine *engine);
+void front_event(struct engine *engine);
 void run_finish(struct engine *engine, struct run *run, const struct facts *facts);
-void run_requeue(struct engine *engine, struct run *run); /* at the head of the queue */
-void run_free(struct run *run);
+void run_requeue(struct engine *engine,
+                 struct run *run); /* it was started, and waits again before its owner's others */
+void run_unpark(struct engine *engine, struct run *run);
+void runs_orphan(struct engine *engine); /* the front has gone, and their clients with it */
+void runs_refuse(struct engine *engine); /* those that have waited for too long, or that no jail will be had for */
+struct run *run_waiting(const struct engine *engine); /* any that waits; NULL: none does */
+uint64_t runs_waiting(const struct engine *engine);
+uint64_t runs_deadline(const struct engine *engine); /* UINT64_MAX: none */
+
+/* supervisor.c */
 void engine_balance(struct engine *engine); /* starts queued runs, refills the pool */
 
 #endif

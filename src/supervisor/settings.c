@@ -34,6 +34,8 @@ static const struct row {
     {"pool", KIND_COUNT, AT(pool), NULL, 1, 1024, "jails kept waiting for a request (default: by cores)"},
     {"concurrency", KIND_COUNT, AT(concurrency), NULL, 1, 4096, "runs at once (default: by cores and memory)"},
     {"queue", KIND_COUNT, AT(queue), "1000", 1, 100000, "requests that may wait for a free place; more get 429"},
+    {"queue_timeout_ms", KIND_MILLISECONDS, AT(queue_timeout_ms), "60s", 10, 3600000,
+     "a request that has waited for this long gets 429"},
     {"grace_ms", KIND_MILLISECONDS, AT(grace_ms), "15s", 0, 3600000, "time that runs in flight get after SIGTERM"},
     {"recycle_runs", KIND_COUNT, AT(recycle_runs), "5000", 1, 1000000000, "a zygote is replaced after this many runs"},
     {"recycle_minutes", KIND_COUNT, AT(recycle_minutes), "30", 1, 525600, "… or after this many minutes"},

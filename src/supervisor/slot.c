@@ -304,6 +304,7 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     start.start.limits = run->limits;
     started.started.id = run->id;
     slot->run = run;
+    run->slot = slot;
     slot->started_us = engine->started_us = now;
     slot->facts = (struct facts){.queued_us = now - run->asked_us, .layers = slot->layers};
     run->started_us = run->started_us ? run->started_us : now;

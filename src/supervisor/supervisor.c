@@ -21,8 +21,6 @@ enum {
     ENTER_TIMEOUT_US = 5000000,
     WARM_TIMEOUT_US = 120000000,
     FRONT_TIMEOUT_US = 20000000,
-    FAILURES_MOST = 10, /* in a row: no jail can be made here */
-    RETRY_AFTER_S = 1,
     REFILL_WAIT_US = 20000,
 };
 
@@ -37,164 +35,6 @@ int engine_watch(struct engine *engine, int fd, struct source *source)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
     return epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
-/* ---- runs ---- */
-
-void run_free(struct run *run)
-{
-    drop_fd(&run->job);
-    drop_fd(&run->input);
-    free(run);
-}
-
-static void run_refuse(struct engine *engine, uint64_t id, enum refusal reason)
-{
-    struct wire_message message = {.type = WIRE_REFUSED,
-                                   .refused = {.id = id, .reason = reason, .retry_after_s = RETRY_AFTER_S}};
-    front_send(engine, &message);
-}
-
-void run_finish(struct engine *engine, struct run *run, const struct facts *facts)
-{
-    struct wire_message message = {.type = WIRE_OUTCOME, .outcome = {.id = run->id, .facts = *facts}};
-    if (run->id)
-        front_send(engine, &message);
-    run_free(run);
-}
-
-void run_requeue(struct engine *engine, struct run *run)
-{
-    run->next = engine->queue_head;
-    engine->queue_head = run;
-    if (!run->next)
-        engine->queue_tail = &run->next;
-    engine->queued++;
-}
-
-static struct run *queue_take(struct engine *engine, struct run **at)
-{
-    struct run *run = *at;
-    *at = run->next;
-    if (!run->next)
-        engine->queue_tail = at;
-    run->next = NULL;
-    engine->queued--;
-    return run;
-}
-
-/* A run with limits of its own may have lowered them, never raised. */
-static bool limits_in_bounds(const struct engine *engine, const struct limits *limits)
-{
-    for (int i = 0; i < LIMIT_COUNT; i++) {
-        uint64_t server = engine->settings->limits.value[i], value = limits->value[i];
-        if (value > server || (value != server && (!limit_table[i].by_request || value < limit_table[i].least)))
-            return false;
-    }
-    return true;
-}
-
-static void run_asked(struct engine *engine, struct wire_message *message)
-{
-    uint64_t id = message->run.id;
-    if (engine->draining || engine->queued >= engine->settings->queue) {
-        wire_close_fds(message);
-        run_refuse(engine, id, engine->draining ? REFUSED_DRAINING : REFUSED_FULL);
-        return;
-    }
-    if (engine->jail_failures >= FAILURES_MOST && !engine->in_state[SLOT_WAITING]) {
-        wire_close_fds(message);
-        run_refuse(engine, id, REFUSED_BROKEN);
-        return;
-    }
-    struct run *run = calloc(1, sizeof *run);
-    if (!run) {
-        wire_close_fds(message);
-        run_refuse(engine, id, REFUSED_FULL);
-        return;
-    }
-    *run = (struct run){.id = id, .limits = message->run.limits, .asked_us = now_us(), .input = -1};
-    run->job = message->fds[0];
-    if (message->fd_count > 1)
-        run->input = message->fds[1];
-    *engine->queue_tail = run;
-    engine->queue_tail = &run->next;
-    engine->queued++;
-    if (message->run.tell_queued)
-        front_send(engine, &(struct wire_message){.type = WIRE_QUEUED, .queued = {.id = id}});
-}
-
-/* What the front may have a run killed for. Past the deadline it is our own clock that has failed. */
-static bool is_heeded(const struct engine *engine, enum cause cause)
-{
-    switch (cause) {
-    case CAUSE_WALL:
-        return engine->plan.layers & WALL_FRONT;
-    case CAUSE_OUTPUT:
-    case CAUSE_RESULT:
-        return engine_watches(engine);
-    default:
-        return true;
-    }
-}
-
-static void run_cancelled(struct engine *engine, const struct wire_cancel *cancel)
-{
-    if (!is_heeded(engine, (enum cause)cancel->cause))
-        return;
-    for (size_t i = 0; i < engine->slot_count; i++) {
-        struct slot *slot = &engine->slots[i];
-        if (slot->state == SLOT_RUNNING && slot->run && slot->run->id == cancel->id) {
-            if (slot->killed && slot->facts.cause == CAUSE_LOST)
-                slot->facts.cause = cancel->cause; /* not to be started again for nobody */
-            slot_kill(engine, slot, (enum cause)cancel->cause);
-            return;
-        }
-    }
-    for (struct run **at = &engine->queue_head; *at; at = &(*at)->next) {
-        if ((*at)->id == cancel->id) {
-            struct facts facts = {.cause = CAUSE_CANCELLED, .queued_us = now_us() - (*at)->asked_us};
-            run_finish(engine, queue_take(engine, at), &facts);
-            return;
-        }
-    }
-}
-
-/* Returns false when the front broke the protocol. */
-static bool front_message(struct engine *engine, struct wire_message *message)
-{
-    if (message->type == WIRE_RUN && message->run.id && limits_in_bounds(engine, &message->run.limits) &&
-        message->fd_count == (message->run.has_stdin ? 2 : 1)) {
-        run_asked(engine, message);
-        return true;
-    }
-    uint32_t cause = message->type == WIRE_CANCEL ? message->cancel.cause : CAUSE_NONE;
-    if (cause == CAUSE_WALL || (cause >= CAUSE_OUTPUT && cause <= CAUSE_CANCELLED)) {
-        run_cancelled(engine, &message->cancel);
-        return true;
-    }
-    return false;
-}
-
-static void front_event(struct engine *engine)
-{
-    /* Bounded, so that a busy front does not keep the clock from its work. */
-    for (int i = 0; i < 64; i++) {
-        struct wire_message message;
-        int result = wire_receive(engine->front.socket, LINK_FRONT, false, &message);
-        if (result == WIRE_AGAIN)
-            return;
-        if (result == WIRE_OK && front_message(engine, &message))
-            continue;
-        if (result == WIRE_OK)
-            wire_close_fds(&message);
-        if (result != WIRE_CLOSED) {
-            log_event(LOG_ERROR, "the front broke the protocol and is ended");
-            child_kill(&engine->front);
-        }
-        drop_fd(&engine->front.socket); /* wait4() tells the rest */
-        return;
-    }
 }
 
 /* ---- balance ---- */
@@ -227,34 +67,57 @@ static bool may_spawn(const struct engine *engine)
            engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE && now_us() >= engine->spawn_retry_us;
 }
 
-/* Starts what is queued while places are free. A jail's disk is fixed when it is mounted, so a run that asks for a
- * smaller one waits for a jail of its own; those behind it need not. */
+static bool has_place(const struct engine *engine)
+{
+    return engine->in_state[SLOT_RUNNING] < engine->concurrency;
+}
+
+static void start_parked(struct engine *engine)
+{
+    for (unsigned i = 0; i < engine->parked_count && has_place(engine);) {
+        struct run *run = engine->parked[i];
+        struct slot *slot = waiting_slot(engine, run->limits.value[LIMIT_DISK]);
+        if (slot) {
+            run_unpark(engine, run);
+            slot_start(engine, slot, run);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* A jail's disk is fixed when it is mounted, so a run that asks for a smaller one than is usual waits for a jail of its
+ * own: parked, with its turn taken, so that those behind it need not wait as well. */
+static void park_odd(struct engine *engine)
+{
+    struct queue_entry *entry;
+    while (engine->parked_count < PARKED_MOST && has_place(engine) && (entry = queue_next(&engine->queue, LANE_ODD))) {
+        queue_take(&engine->queue, entry);
+        engine->parked[engine->parked_count++] = (struct run *)entry;
+    }
+    for (unsigned i = 0; i < engine->parked_count; i++) {
+        uint64_t disk = engine->parked[i]->limits.value[LIMIT_DISK];
+        unsigned need = 0;
+        for (unsigned j = 0; j <= i; j++)
+            need += engine->parked[j]->limits.value[LIMIT_DISK] == disk;
+        if (coming(engine, disk) < need && may_spawn(engine) && engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE / 2)
+            slot_spawn(engine, disk);
+    }
+}
+
+/* Starts what is queued while places are free. */
 static void start_queued(struct engine *engine)
 {
     uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
-    uint64_t wanted[16];
-    unsigned wants = 0;
-    for (struct run **at = &engine->queue_head; *at && engine->in_state[SLOT_RUNNING] < engine->concurrency;) {
-        uint64_t disk = (*at)->limits.value[LIMIT_DISK];
-        struct slot *slot = waiting_slot(engine, disk);
-        if (slot) {
-            slot_start(engine, slot, queue_take(engine, at));
-            continue;
-        }
-        if (disk != usual && wants < COUNT(wanted))
-            wanted[wants++] = disk;
-        else if (disk == usual && !engine->in_state[SLOT_WAITING])
-            break;
-        at = &(*at)->next;
+    struct queue_entry *entry;
+    struct slot *slot;
+    start_parked(engine);
+    while (has_place(engine) && (entry = queue_next(&engine->queue, LANE_USUAL)) &&
+           (slot = waiting_slot(engine, usual))) {
+        queue_take(&engine->queue, entry);
+        slot_start(engine, slot, (struct run *)entry);
     }
-    for (unsigned i = 0; i < wants; i++) {
-        unsigned need = 0;
-        for (unsigned j = 0; j <= i; j++)
-            need += wanted[j] == wanted[i];
-        if (coming(engine, wanted[i]) < need && may_spawn(engine) &&
-            engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE / 2)
-            slot_spawn(engine, wanted[i]);
-    }
+    park_odd(engine);
 }
 
 /* Jails of the usual size that wait or are on their way: odd ones must not pass for the pool. */
@@ -277,7 +140,7 @@ static void refill(struct engine *engine)
     if (engine->in_state[SLOT_RUNNING] && engine->in_state[SLOT_WAITING] >= (engine->pool + 1) / 2 &&
         now_us() < engine->started_us + REFILL_WAIT_US)
         return;
-    uint64_t want = engine->pool + (engine->queued < room ? engine->queued : room);
+    uint64_t want = engine->pool + (engine->queue.length < room ? engine->queue.length : room);
     while (may_spawn(engine) && usual_ready(engine) < want) {
         unsigned before = engine->in_state[SLOT_SPAWNING];
         slot_spawn(engine, usual);
@@ -288,8 +151,8 @@ static void refill(struct engine *engine)
 
 static bool is_wanted(const struct engine *engine, uint64_t disk_bytes)
 {
-    for (const struct run *run = engine->queue_head; run; run = run->next) {
-        if (run->limits.value[LIMIT_DISK] == disk_bytes)
+    for (unsigned i = 0; i < engine->parked_count; i++) {
+        if (engine->parked[i]->limits.value[LIMIT_DISK] == disk_bytes)
             return true;
     }
     return false;
@@ -303,18 +166,6 @@ static void drop_odd_slots(struct engine *engine)
         struct slot *slot = &engine->slots[i];
         if (slot->state == SLOT_WAITING && slot->disk_bytes != usual && !is_wanted(engine, slot->disk_bytes))
             slot_kill(engine, slot, CAUSE_LOST);
-    }
-}
-
-/* No jail can be had here any more: what waits for one is told so. */
-static void refuse_queued(struct engine *engine)
-{
-    if (engine->jail_failures < FAILURES_MOST || engine->in_state[SLOT_WAITING])
-        return;
-    while (engine->queue_head) {
-        struct run *run = queue_take(engine, &engine->queue_head);
-        run_refuse(engine, run->id, REFUSED_BROKEN);
-        run_free(run);
     }
 }
 
@@ -348,7 +199,7 @@ void engine_balance(struct engine *engine)
     keep_children(engine);
     start_queued(engine);
     drop_odd_slots(engine);
-    refuse_queued(engine);
+    runs_refuse(engine);
     refill(engine);
     update_serving(engine);
 }
@@ -394,7 +245,7 @@ static void drain(struct engine *engine)
     engine->draining = true;
     engine->drain_deadline_us = now_us() + engine->settings->grace_ms * 1000;
     log_event(LOG_INFO, "stopping", log_number("running", engine->in_state[SLOT_RUNNING]),
-              log_number("queued", engine->queued));
+              log_number("queued", runs_waiting(engine)));
 }
 
 static void signal_event(struct engine *engine)
@@ -465,6 +316,7 @@ static int look_at_clock(struct engine *engine)
         SOONER(engine->spawn_retry_us);
     if (engine->draining)
         SOONER(engine->drain_deadline_us);
+    SOONER(runs_deadline(engine));
     if (engine->in_state[SLOT_WAITING] < engine->pool && engine->started_us + REFILL_WAIT_US > now)
         SOONER(engine->started_us + REFILL_WAIT_US);
     if (engine->zygote.child.ready)
@@ -476,7 +328,7 @@ static int look_at_clock(struct engine *engine)
 /* While draining: ends what is left at the deadline, and us when nothing is. */
 static void drain_step(struct engine *engine)
 {
-    if (engine->in_state[SLOT_RUNNING] == 0 && engine->queued == 0 && engine->front.socket >= 0 &&
+    if (engine->in_state[SLOT_RUNNING] == 0 && runs_waiting(engine) == 0 && engine->front.socket >= 0 &&
         !engine->unsent_head) {
         /* The front answers what it has and ends when this socket closes; then so do we (front_lost). */
         drop_fd(&engine->front.socket);
@@ -494,9 +346,9 @@ static void drain_step(struct engine *engine)
             slot_kill(engine, &engine->slots[i], CAUSE_LOST);
         }
     }
-    while (engine->queue_head) {
+    for (struct run *run; (run = run_waiting(engine));) {
         struct facts facts = {.cause = CAUSE_LOST};
-        run_finish(engine, queue_take(engine, &engine->queue_head), &facts);
+        run_finish(engine, run, &facts);
     }
     if (engine->front.socket < 0)
         child_kill(&engine->front);
@@ -606,7 +458,6 @@ static int engine_open_slots(struct engine *engine, struct fault *fault)
 int engine_open(struct engine *engine, struct fault *fault)
 {
     sigset_t mask;
-    engine->queue_tail = &engine->queue_head;
     engine->unsent_tail = &engine->unsent_head;
     engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
@@ -615,10 +466,7 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
         return -1;
-    /* Without pid namespaces what a run leaves behind comes to us, to be ended (slot_reaped). */
-    if (!(jail_clone_flags(&engine->plan) & CLONE_NEWPID) && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
-        return fault_set(fault, "supervisor", "prctl", errno, "PR_SET_CHILD_SUBREAPER");
-    if (engine_open_slots(engine, fault))
+    if (engine_open_slots(engine, fault) || runs_open(engine, fault))
         return -1;
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
@@ -650,10 +498,7 @@ void engine_close(struct engine *engine)
     drop_fd(&engine->next_zygote.child.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
         continue;
-    for (size_t i = 0; i < engine->slot_count; i++) {
-        if (engine->slots[i].state != SLOT_FREE)
-            slot_free(engine, &engine->slots[i]);
-    }
+    runs_close(engine);
     cgroups_close(engine->cgroups);
     boxes_close(engine->boxes);
     engine->cgroups = NULL;

@@ -1,7 +1,7 @@
 """Every limit: enforced, named, lowered by a request, set by the operator."""
 import pytest
 
-from harness import HELLO, KIB, MIB, background, spin
+from harness import HELLO, KIB, LONG, MIB, background, spin, wait_until
 
 THREADS = """
 import threading, time
@@ -288,30 +288,34 @@ def test_an_operator_may_allow_more(start_server, mode):
     assert server.result(HELLO, limits={"wall_ms": 60000}) == {"message": "hello"}
 
 
-def test_a_full_queue_is_429_with_retry_after(start_server):
-    server = start_server("--concurrency", "1", "--queue", "1")
-    first = background(server.execute, spin(8))
-    server.wait_busy()
+@pytest.fixture
+def full_server(start_server):
+    """A server whose one place is taken until the test says so: (server, free)."""
+    server = start_server("--concurrency", "1", "--queue", "1", *LONG)
+    with server.occupied() as free:
+        yield server, free
+
+
+def test_a_full_queue_is_429_with_retry_after(full_server):
+    server, free = full_server
     others = [background(server.execute, HELLO) for _ in range(4)]
-    answers = [other.result(60) for other in others]
-    refused = [answer for answer in answers if answer.status == 429]
-    assert sorted(answer.status for answer in answers) == [200, 429, 429, 429]
+    wait_until(lambda: sum(other.done() for other in others) == 3, "three answers")
+    refused = [other.result() for other in others if other.done()]
+    assert [answer.status for answer in refused] == [429] * 3
     for answer in refused:
         assert int(answer.headers["Retry-After"]) >= 1
         assert answer.error
-    assert first.result(60).status == 200
+    free()
+    assert sorted(other.result(60).status for other in others) == [200, 429, 429, 429]
     server.assert_serves()
 
 
-def test_a_full_queue_is_a_problem_on_the_whole_face(start_server):
-    server = start_server("--concurrency", "1", "--queue", "1")
-    first = background(server.execute, spin(8))
-    server.wait_busy()
-    answers = [other.result(60) for other in [background(server.post_run, HELLO) for _ in range(4)]]
-    refused = [answer for answer in answers if answer.status == 429]
-    assert len(refused) == 3
-    for answer in refused:
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.json["status"] == 429
-        assert int(answer.headers["Retry-After"]) >= 1
-    assert first.result(60).status == 200
+def test_a_full_queue_is_a_problem_on_the_whole_face(full_server):
+    server, _ = full_server
+    others = [background(server.post_run, HELLO) for _ in range(2)]
+    wait_until(lambda: any(other.done() for other in others), "an answer")
+    (answer,) = [other.result() for other in others if other.done()]
+    assert answer.status == 429
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["status"] == 429
+    assert int(answer.headers["Retry-After"]) >= 1

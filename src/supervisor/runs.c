@@ -1,0 +1,311 @@
+/* Runs: what was asked for, from the front's RUN to the last word on it. The queue says whose turn it is; an id finds
+ * its run at once. */
+#include "engine.h"
+
+#include "log.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <limits.h>
+
+enum {
+    MESSAGES_AT_ONCE = 64, /* so that a busy front does not keep the clock from its work */
+    RETRY_MOST_S = 60,
+    MEAN_OF = 16, /* runs, about, that the mean is of */
+};
+
+_Static_assert(offsetof(struct run, entry) == 0, "an entry of the queue is a run");
+
+/* ---- by id ---- */
+
+static struct run **place_of(const struct engine *engine, uint64_t id)
+{
+    return &engine->by_id[(id * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - engine->by_id_bits)];
+}
+
+/* Where the run with this id hangs, or would. */
+static struct run **find(const struct engine *engine, uint64_t id)
+{
+    struct run **at = place_of(engine, id);
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+static void forget_id(struct engine *engine, struct run *run)
+{
+    if (!run->id)
+        return;
+    *find(engine, run->id) = run->next;
+    run->next = NULL;
+    run->id = 0;
+}
+
+/* ---- the last word ---- */
+
+void run_unpark(struct engine *engine, struct run *run)
+{
+    for (unsigned i = 0; i < engine->parked_count; i++) {
+        if (engine->parked[i] != run)
+            continue;
+        for (engine->parked_count--; i < engine->parked_count; i++)
+            engine->parked[i] = engine->parked[i + 1];
+    }
+}
+
+static void run_free(struct engine *engine, struct run *run)
+{
+    run_unpark(engine, run);
+    queue_leave(&engine->queue, &run->entry);
+    forget_id(engine, run);
+    drop_fd(&run->job);
+    drop_fd(&run->input);
+    free(run);
+}
+
+/* Seconds after which the queue as it is will have been served, at the pace of the last runs. */
+static uint32_t queue_lasts_s(const struct engine *engine)
+{
+    uint64_t places = engine->in_state[SLOT_RUNNING] ? engine->in_state[SLOT_RUNNING] : 1;
+    uint64_t seconds = (runs_waiting(engine) * engine->mean_wall_us / places + 999999) / 1000000;
+    return seconds < 1 ? 1 : seconds > RETRY_MOST_S ? RETRY_MOST_S : (uint32_t)seconds;
+}
+
+static void refuse(struct engine *engine, uint64_t id, enum refusal reason)
+{
+    struct wire_message message = {.type = WIRE_REFUSED, .refused = {.id = id, .reason = reason}};
+    message.refused.retry_after_s = reason == REFUSED_FULL || reason == REFUSED_LATE ? queue_lasts_s(engine) : 1;
+    front_send(engine, &message);
+}
+
+static void run_refuse(struct engine *engine, struct run *run, enum refusal reason)
+{
+    if (run->id)
+        refuse(engine, run->id, reason);
+    run_free(engine, run);
+}
+
+void run_finish(struct engine *engine, struct run *run, const struct facts *facts)
+{
+    struct wire_message message = {.type = WIRE_OUTCOME, .outcome = {.id = run->id, .facts = *facts}};
+    if (run->id)
+        front_send(engine, &message);
+    if (run->slot)
+        engine->mean_wall_us = (engine->mean_wall_us * (MEAN_OF - 1) + facts->wall_us) / MEAN_OF;
+    run_free(engine, run);
+}
+
+void run_requeue(struct engine *engine, struct run *run)
+{
+    run->slot = NULL;
+    queue_put_back(&engine->queue, &run->entry);
+}
+
+uint64_t runs_waiting(const struct engine *engine)
+{
+    return engine->queue.length + engine->parked_count;
+}
+
+struct run *run_waiting(const struct engine *engine)
+{
+    return engine->parked_count ? engine->parked[0] : (struct run *)queue_any(&engine->queue);
+}
+
+static uint64_t parked_deadline(const struct run *run)
+{
+    return run->entry.promised ? UINT64_MAX : run->entry.deadline_us;
+}
+
+void runs_refuse(struct engine *engine)
+{
+    struct queue_entry *earliest;
+    uint64_t now = now_us();
+    while ((earliest = queue_earliest(&engine->queue)) && earliest->deadline_us <= now)
+        run_refuse(engine, (struct run *)earliest, REFUSED_LATE);
+    for (unsigned i = engine->parked_count; i-- > 0;) {
+        if (parked_deadline(engine->parked[i]) <= now)
+            run_refuse(engine, engine->parked[i], REFUSED_LATE);
+    }
+    if (engine->jail_failures < FAILURES_MOST || engine->in_state[SLOT_WAITING])
+        return;
+    for (struct run *run; (run = run_waiting(engine));)
+        run_refuse(engine, run, REFUSED_BROKEN);
+}
+
+uint64_t runs_deadline(const struct engine *engine)
+{
+    const struct queue_entry *earliest = queue_earliest(&engine->queue);
+    uint64_t deadline = earliest ? earliest->deadline_us : UINT64_MAX;
+    for (unsigned i = 0; i < engine->parked_count; i++) {
+        uint64_t other = parked_deadline(engine->parked[i]);
+        deadline = other < deadline ? other : deadline;
+    }
+    return deadline;
+}
+
+void runs_orphan(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        struct run *run = engine->slots[i].run;
+        if (!run)
+            continue;
+        forget_id(engine, run); /* the next front gives the same numbers again */
+        run->starts = UINT_MAX;
+        slot_kill(engine, &engine->slots[i], CAUSE_CANCELLED);
+    }
+    for (struct run *run; (run = run_waiting(engine));)
+        run_free(engine, run);
+}
+
+/* ---- what the front asks for ---- */
+
+/* A run with limits of its own may have lowered them, never raised. */
+static bool limits_in_bounds(const struct engine *engine, const struct limits *limits)
+{
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        uint64_t server = engine->settings->limits.value[i], value = limits->value[i];
+        if (value > server || (value != server && (!limit_table[i].by_request || value < limit_table[i].least)))
+            return false;
+    }
+    return true;
+}
+
+static struct run *run_new(struct engine *engine, const struct wire_run *asked)
+{
+    struct run *run = calloc(1, sizeof *run);
+    uint64_t disk = asked->limits.value[LIMIT_DISK], now = now_us();
+    if (!run)
+        return NULL;
+    run->id = asked->id;
+    run->limits = asked->limits;
+    run->asked_us = now;
+    run->job = run->input = -1;
+    run->entry.promised = engine->front_once || asked->tell_queued;
+    run->entry.lane = disk == engine->settings->limits.value[LIMIT_DISK] ? LANE_USUAL : LANE_ODD;
+    run->entry.deadline_us = now + engine->settings->queue_timeout_ms * 1000;
+    return run;
+}
+
+/* Takes message's descriptors and answers with 0, or with the reason for which it did not. */
+static int run_accept(struct engine *engine, struct wire_message *message, enum refusal *reason)
+{
+    struct queue_entry *ousted;
+    *reason = engine->draining ? REFUSED_DRAINING : REFUSED_BROKEN;
+    if (engine->draining || (engine->jail_failures >= FAILURES_MOST && !engine->in_state[SLOT_WAITING]))
+        return -1;
+    *reason = REFUSED_FULL;
+    struct run *run = run_new(engine, &message->run);
+    if (!run)
+        return -1;
+    if (!queue_add(&engine->queue, &engine->owners[message->run.owner], &run->entry, &ousted)) {
+        free(run);
+        return -1;
+    }
+    run->job = take_fd(&message->fds[0]);
+    if (message->run.has_stdin)
+        run->input = take_fd(&message->fds[1]);
+    *find(engine, run->id) = run;
+    if (ousted)
+        run_refuse(engine, (struct run *)ousted, REFUSED_FULL);
+    if (message->run.tell_queued)
+        front_send(engine, &(struct wire_message){.type = WIRE_QUEUED, .queued = {.id = run->id}});
+    return 0;
+}
+
+static void run_asked(struct engine *engine, struct wire_message *message)
+{
+    enum refusal reason;
+    if (run_accept(engine, message, &reason))
+        refuse(engine, message->run.id, reason);
+    wire_close_fds(message);
+}
+
+/* What the front may have a run killed for. Past the deadline it is our own clock that has failed. */
+static bool is_heeded(const struct engine *engine, enum cause cause)
+{
+    switch (cause) {
+    case CAUSE_WALL:
+        return engine->plan.layers & WALL_FRONT;
+    case CAUSE_OUTPUT:
+    case CAUSE_RESULT:
+        return engine_watches(engine);
+    default:
+        return true;
+    }
+}
+
+static void run_cancelled(struct engine *engine, const struct wire_cancel *cancel)
+{
+    struct run *run = *find(engine, cancel->id);
+    if (!run || !is_heeded(engine, (enum cause)cancel->cause))
+        return;
+    if (!run->slot) {
+        struct facts facts = {.cause = CAUSE_CANCELLED, .queued_us = now_us() - run->asked_us};
+        run_finish(engine, run, &facts);
+        return;
+    }
+    if (run->slot->killed && run->slot->facts.cause == CAUSE_LOST)
+        run->slot->facts.cause = cancel->cause; /* not to be started again for nobody */
+    slot_kill(engine, run->slot, (enum cause)cancel->cause);
+}
+
+/* Returns false when the front broke the protocol. */
+static bool front_message(struct engine *engine, struct wire_message *message)
+{
+    const struct wire_run *asked = &message->run;
+    if (message->type == WIRE_RUN && asked->id && !*find(engine, asked->id) && asked->owner < OWNERS &&
+        limits_in_bounds(engine, &asked->limits) && message->fd_count == (asked->has_stdin ? 2 : 1)) {
+        run_asked(engine, message);
+        return true;
+    }
+    uint32_t cause = message->type == WIRE_CANCEL ? message->cancel.cause : CAUSE_NONE;
+    if (cause == CAUSE_WALL || (cause >= CAUSE_OUTPUT && cause <= CAUSE_CANCELLED)) {
+        run_cancelled(engine, &message->cancel);
+        return true;
+    }
+    return false;
+}
+
+void front_event(struct engine *engine)
+{
+    for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
+        struct wire_message message;
+        int result = wire_receive(engine->front.socket, LINK_FRONT, false, &message);
+        if (result == WIRE_AGAIN)
+            return;
+        if (result == WIRE_OK && front_message(engine, &message))
+            continue;
+        if (result == WIRE_OK)
+            wire_close_fds(&message);
+        if (result != WIRE_CLOSED) {
+            log_event(LOG_ERROR, "the front broke the protocol and is ended");
+            child_kill(&engine->front);
+        }
+        drop_fd(&engine->front.socket); /* wait4() tells the rest */
+        return;
+    }
+}
+
+/* ---- open and close ---- */
+
+int runs_open(struct engine *engine, struct fault *fault)
+{
+    uint64_t most = engine->settings->queue + engine->concurrency + PARKED_MOST;
+    for (engine->by_id_bits = 6; UINT64_C(1) << engine->by_id_bits < most;)
+        engine->by_id_bits++;
+    engine->by_id = calloc(UINT64_C(1) << engine->by_id_bits, sizeof(struct run *));
+    for (size_t i = 0; i < OWNERS; i++)
+        engine->owners[i].most = UINT32_MAX;
+    if (!engine->by_id ||
+        queue_open(&engine->queue, (uint32_t)engine->settings->queue, (uint32_t)engine->concurrency + PARKED_MOST))
+        return fault_set(fault, "supervisor", "calloc", errno, "a queue of %u", (unsigned)engine->settings->queue);
+    return 0;
+}
+
+void runs_close(struct engine *engine)
+{
+    for (struct run *run; engine->by_id && (run = run_waiting(engine));)
+        run_free(engine, run);
+    queue_close(&engine->queue);
+    free(take(engine->by_id));
+}

@@ -1,0 +1,69 @@
+"""Many clients and few places: nobody waits behind another's queue, and nobody waits for ever."""
+import http.client
+import json
+
+import pytest
+
+from harness import HELLO, LONG, PATIENCE, background, wait_until
+
+NAP = "import time\ndef main():\n    time.sleep(0.3)\n    return {}\n"
+
+
+def from_address(server, address, script):
+    """A request whose client has this address; all of 127.0.0.0/8 is this machine."""
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE, source_address=(address, 0))
+    try:
+        connection.request("POST", "/execute", json.dumps({"script": script}), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def count(futures):
+    return sum(each.done() for each in futures)
+
+
+# By address, where there are no keys. Two addresses may be one owner by chance (1 in 256), three hardly.
+
+
+def test_a_newcomer_does_not_wait_behind_another_s_queue(start_server):
+    server = start_server("--concurrency", "1")
+    greedy = [background(from_address, server, "127.0.0.1", NAP) for _ in range(40)]
+    wait_until(lambda: count(greedy) >= 2, "the first answers")
+    served_before = []
+    for address in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+        assert from_address(server, address, HELLO)[0] == 200
+        served_before.append(count(greedy))
+    assert served_before[1] < 30, "three others waited for nearly all that one had asked for before"
+    assert {each.result(PATIENCE)[0] for each in greedy} == {200}
+
+
+def test_a_full_queue_has_room_for_who_has_nothing_in_it(start_server):
+    server = start_server("--concurrency", "1", "--queue", "6", *LONG)
+    with server.occupied() as free:
+        greedy = [background(from_address, server, "127.0.0.1", HELLO) for _ in range(12)]
+        wait_until(lambda: count(greedy) == 6, "six answers")
+        others = [background(from_address, server, f"127.0.0.{n}", HELLO) for n in (2, 3, 4)]
+        wait_until(lambda: count(greedy) + count(others) == 9, "the newest of the greedy one's make room")
+        assert count(others) <= 1, "refused, though another had most of the queue"
+        free()
+        assert [each.result(PATIENCE)[0] for each in others].count(200) >= 2
+        statuses = [each.result(PATIENCE)[0] for each in greedy]
+        assert set(statuses) == {200, 429} and statuses.count(200) >= 3
+
+
+# Deadlines.
+
+
+@pytest.mark.parametrize("options", ({}, {"limits": {"disk_bytes": 1 << 20}}), ids=("usual", "odd disk"))
+def test_who_waits_too_long_is_told_so(start_server, mode, options):
+    server = start_server("--concurrency", "1", "--queue-timeout-ms", "500", *LONG, user=mode == "user")
+    with server.occupied() as free:
+        answer = server.execute(HELLO, **options)
+        assert answer.status == 429
+        assert answer.error.startswith("no place came free in time: try again in")
+        assert int(answer.headers["Retry-After"]) >= 1
+        free()
+    assert background(server.execute, HELLO).result(PATIENCE).status in (200, 429)
+    wait_until(lambda: server.execute(HELLO).status == 200, "the next run")

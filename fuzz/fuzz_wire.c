@@ -70,10 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
     send_message(pair[0], bytes + 2, length - 2, bytes[1] % (FDS_MOST + 1));
-    if (bytes[0] % 7 == 6)
+    if (bytes[0] % 9 == 6)
         receive_plan(pair[1]);
     else
-        receive_message(pair[1], bytes[0] % 7);
+        receive_message(pair[1], bytes[0] % 9 < 6 ? bytes[0] % 9 : bytes[0] % 9 - 1);
     drop_fd(&pair[0]);
     drop_fd(&pair[1]);
     must(lowest_free() == before);

@@ -25,11 +25,12 @@
 
 #define LAYER "identity"
 
-/* Ranges for the zygote (first id) and the runs (the rest), the best first: far from people, systemd's dynamic users
- * and the usual subordinate ranges; then below "nobody" where only 65,536 ids are mapped; then one id for all. */
+/* Ranges for the zygote (first id), the front (last id) and the runs (the rest), the best first: far from people,
+ * systemd's dynamic users and the usual subordinate ranges; then below "nobody" where only 65,536 ids are mapped; then
+ * one id for all. */
 static const struct {
     uint32_t base, count;
-} ranges[] = {{0x70000000, 8193}, {57344, 8190}, {60000, 1}, {65534, 1}};
+} ranges[] = {{0x70000000, 8194}, {57344, 8190}, {60000, 2}, {65534, 1}};
 
 enum {
     SECUREBITS = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
@@ -211,14 +212,15 @@ int identity_probe(struct jail_plan *plan, struct layer_report *report)
             continue;
         plan->zygote_uid = ranges[i].base;
         plan->run_uid_base = ranges[i].base + 1;
-        plan->run_uid_count = ranges[i].count - 1;
+        plan->run_uid_count = ranges[i].count > 2 ? ranges[i].count - 2 : 0;
+        plan->front_uid = ranges[i].base + ranges[i].count - 1;
         if (in_child(LAYER, check, plan, &report->fault))
             continue;
         plan->layers |= WALL_OWN_UID;
         word_uids(plan, report);
         return 0;
     }
-    plan->zygote_uid = plan->run_uid_base = plan->run_uid_count = 0;
+    plan->zygote_uid = plan->front_uid = plan->run_uid_base = plan->run_uid_count = 0;
     return -1;
 }
 

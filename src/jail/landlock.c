@@ -182,10 +182,11 @@ int landlock_template(const struct jail_plan *plan, const struct jail_path *extr
     /* For the maps and the limit that a run writes of its new user namespace, before its own rule set. */
     if ((jail_clone_flags(plan) & CLONE_NEWUSER) && allow(ruleset, JAIL_PROC_FD, FS_WRITE_FILE, "/proc", fault))
         return -1;
-    auto_fd int boxes = open(plan->boxes, O_PATH | O_CLOEXEC);
-    if (boxes < 0)
+    auto_fd int boxes = *plan->boxes ? open(plan->boxes, O_PATH | O_CLOEXEC) : -1;
+    if (*plan->boxes && boxes < 0)
         return fault_set(fault, LAYER, "open", errno, "%s", plan->boxes);
-    if (allow(ruleset, boxes, (FS_READ_FILE | FS_READ_DIR | FS_IN_BOX) & handled.handled_fs, plan->boxes, fault))
+    if (boxes >= 0 &&
+        allow(ruleset, boxes, (FS_READ_FILE | FS_READ_DIR | FS_IN_BOX) & handled.handled_fs, plan->boxes, fault))
         return -1;
     return restrict_self(ruleset, plan->landlock_abi, fault);
 }

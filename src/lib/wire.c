@@ -35,6 +35,9 @@ static const struct wire_row {
     [WIRE_JAILED] = {"JAILED", LINK_RUN, UP, sizeof(struct wire_jailed), 0, 1},
     [WIRE_JAIL_FAILED] = {"JAIL_FAILED", LINK_RUN, UP, sizeof(struct wire_spawn_failed), 0, 0},
     [WIRE_START] = {"START", LINK_RUN, DOWN, sizeof(struct wire_start), 1, 2},
+    [WIRE_BEGIN] = {"BEGIN", LINK_STARTER, DOWN, sizeof(struct wire_begin), 1, 1},
+    [WIRE_MAP] = {"MAP", LINK_STARTER, DOWN, sizeof(struct wire_map), 0, 0},
+    [WIRE_DONE] = {"DONE", LINK_STARTER, UP, sizeof(struct wire_done), 0, 0},
 };
 
 struct header {

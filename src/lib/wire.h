@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN }; /* the peer of the supervisor on this connection */
+enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN, LINK_STARTER }; /* the peer of the supervisor on this connection */
 
 enum wire_type {
     WIRE_SETUP = 1, /* supervisor → front: once, first. fds: descriptions (memfd), then listeners, if any */
@@ -36,6 +36,9 @@ enum wire_type {
     WIRE_JAILED,       /* run → supervisor: jailed, waiting. fds: seccomp listener, where there is one */
     WIRE_JAIL_FAILED,  /* run → supervisor: could not; it exits */
     WIRE_START,        /* supervisor → run: fds: job memfd[, stdin memfd]. The run closes this connection */
+    WIRE_BEGIN,        /* supervisor → starter: begin a child. fds: its socket */
+    WIRE_MAP,          /* supervisor → starter: write a run's id maps */
+    WIRE_DONE,         /* starter → supervisor: to each of these, in order */
     WIRE_TYPE_END
 };
 
@@ -51,6 +54,8 @@ enum refusal {
 
 /* Without keys a client is told from others by its address: each address is one of so many owners. */
 enum { OWNERS = 256 };
+
+enum begun { BEGUN_FRONT, BEGUN_ZYGOTE, BEGUN_COUNT };
 
 struct wire_setup {
     struct limits limits;
@@ -117,6 +122,17 @@ struct wire_jailed {
 struct wire_start {
     struct limits limits; /* rlimits are lowered to these before the script */
 };
+struct wire_begin {
+    uint32_t what; /* enum begun */
+};
+struct wire_map {
+    int32_t pid; /* in the supervisor's pid namespace */
+    uint32_t uid;
+};
+struct wire_done {
+    int32_t pid; /* of what was begun; 0: the maps are written; -1: see fault */
+    struct fault fault;
+};
 struct wire_empty {
     uint32_t zero;
 };
@@ -142,6 +158,9 @@ struct wire_message {
         struct wire_ready ready;
         struct wire_jailed jailed;
         struct wire_start start;
+        struct wire_begin begin;
+        struct wire_map map;
+        struct wire_done done;
         struct wire_empty empty;
         uint8_t bytes[WIRE_BYTES];
     };

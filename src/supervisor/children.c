@@ -1,4 +1,5 @@
-/* The front and the zygotes: started, watched, started again. Each gets a socket as descriptor 3 and nothing else. */
+/* The front and the zygotes: started, watched, started again. Each gets a socket as descriptor 3 and nothing else; how
+ * they are made is the starter's. */
 #include "engine.h"
 
 #include "log.h"
@@ -19,45 +20,22 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { CHILD_SOCKET = 3, LIVED_US = 1000000, MESSAGES_AT_ONCE = 64 };
+enum { LIVED_US = 1000000, MESSAGES_AT_ONCE = 64 };
 
-/* In a forked child: the socket becomes descriptor 3, everything above it but `keep` is closed at exec. */
-static void child_descriptors(int socket)
+/* Has the starter begin a child with a connected socket. Returns false, with a line in the log, where it did not. */
+static bool child_begin(struct engine *engine, struct child *child, enum begun what)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
-    }
-    if (socket == CHILD_SOCKET)
-        fcntl(socket, F_SETFD, 0);
-    else
-        dup2(socket, CHILD_SOCKET);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-}
-
-/* Forks with a connected socket. Returns the pid (0 in the child, with *socket its end), or -1. */
-static pid_t child_fork(struct engine *engine, struct child *child, int *socket)
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-        return -1;
-    /* A descriptor 3 of our own must not be overwritten by the dup2 in the child before it is used. */
-    pid_t pid = fork();
+    struct fault fault;
+    int pair[2] = {-1, -1};
+    pid_t pid = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)
+                    ? fault_set(&fault, "supervisor", "socketpair", errno, "a child's")
+                    : starter_begin(engine, what, pair[1], &fault);
+    drop_fd(&pair[1]);
     if (pid < 0) {
-        close(pair[0]);
-        close(pair[1]);
-        return -1;
+        drop_fd(&pair[0]);
+        log_fault(LOG_ERROR, "a child could not be started", &fault);
+        return false;
     }
-    if (pid == 0) {
-        *socket = pair[1];
-        return 0;
-    }
-    close(pair[1]);
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
     child->pid = pid;
     child->socket = pair[0];
@@ -65,7 +43,7 @@ static pid_t child_fork(struct engine *engine, struct child *child, int *socket)
     child->started_us = now_us();
     if (engine_watch(engine, child->socket, &child->source))
         log_event(LOG_ERROR, "epoll refused a child's socket", log_number("errno", errno));
-    return pid;
+    return true;
 }
 
 static void child_ended(struct child *child, bool was_ready)
@@ -79,28 +57,6 @@ static void child_ended(struct child *child, bool was_ready)
 }
 
 /* ---- front ---- */
-
-static void front_exec(struct engine *engine, int socket)
-{
-    static const char *const environment[] = {"LANG=C.UTF-8", "PATH=/usr/bin:/bin", NULL};
-    uid_t uid = engine->plan.zygote_uid ? engine->plan.zygote_uid + engine->plan.run_uid_count + 1 : 0;
-    int program = fcntl(engine->front_program.fd, F_DUPFD_CLOEXEC, 10);
-    int input = engine->front_once ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10) : -1;
-    int output = engine->front_once ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10) : -1;
-    child_descriptors(socket);
-    if (engine->front_once) {
-        /* The command line's client reads the files that its user names, so it stays that user. */
-        dup2(input, STDIN_FILENO);
-        dup2(output, STDOUT_FILENO);
-    } else if (uid && (setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) {
-        _exit(126);
-    }
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* the uid's change has cleared it */
-    /* By descriptor: the path may lie below a directory that only root may enter. */
-    syscall(SYS_execveat, program, "", engine->front_program.argv, environment, AT_EMPTY_PATH);
-    _exit(127);
-}
 
 static void front_setup(struct engine *engine)
 {
@@ -129,12 +85,7 @@ static void front_setup(struct engine *engine)
 
 void front_start(struct engine *engine)
 {
-    int socket = -1;
-    pid_t pid = child_fork(engine, &engine->front, &socket);
-    if (pid == 0)
-        front_exec(engine, socket);
-    if (pid < 0) {
-        log_event(LOG_ERROR, "the front could not be started", log_number("errno", errno));
+    if (!child_begin(engine, &engine->front, BEGUN_FRONT)) {
         child_ended(&engine->front, false);
         return;
     }
@@ -243,70 +194,11 @@ void front_lost(struct engine *engine, int status)
 
 /* ---- zygotes ---- */
 
-/* Tells the supervisor why it is not becoming a zygote; slot 0 is none. */
-static void zygote_fail(const struct fault *fault)
-{
-    struct wire_message message = {.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = 0, .fault = *fault}};
-    wire_send(CHILD_SOCKET, &message);
-    _exit(1);
-}
-
-static void zygote_exec(struct engine *engine, int socket)
-{
-    /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in
-     * the first thread glibc does without it in all, and the filter need not allow it. */
-    static const char home[] = "HOME=" RUN_WORK;
-    static const char *const environment[] = {
-        home,
-        "PATH=/usr/bin:/bin",
-        "LANG=C.UTF-8",
-        "MALLOC_ARENA_MAX=1",
-        "GLIBC_TUNABLES=glibc.pthread.rseq=0",
-        "OPENBLAS_NUM_THREADS=1",
-        "OMP_NUM_THREADS=1",
-        "MPLBACKEND=Agg",
-        "MPLCONFIGDIR=/tmp",
-        NULL,
-    };
-    struct interpreter *interpreter = &engine->interpreter;
-    struct fault fault;
-    char bootstrap[sizeof engine->library + 16];
-    bool rooted = engine->plan.layers & LAYER_BIT(LAYER_ROOT);
-    child_descriptors(socket);
-    struct jail_path paths[INTERPRETER_PATHS + 2];
-    memcpy(paths, interpreter->paths, sizeof interpreter->paths);
-    size_t count = interpreter->path_count;
-    char extension[sizeof engine->library + 32];
-    snprintf(extension, sizeof extension, "%s/_safe_script.abi3.so", engine->library);
-    snprintf(bootstrap, sizeof bootstrap, "%s/bootstrap.py", engine->library);
-    paths[count++] = (struct jail_path){.host = extension, .at = JAIL_LIB "/_safe_script.abi3.so"};
-    paths[count++] = (struct jail_path){.host = bootstrap, .at = JAIL_LIB "/bootstrap.py"};
-    struct rlimit stack;
-    if (!(engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && getrlimit(RLIMIT_STACK, &stack) == 0) {
-        stack.rlim_cur = JAIL_THREAD_STACK;
-        setrlimit(RLIMIT_STACK, &stack);
-    }
-    if (jail_template(&engine->plan, paths, count, &fault))
-        zygote_fail(&fault);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    /* argv[0] with its path: a venv's python finds its prefix by it. */
-    const char *const argv[] = {
-        interpreter->executable, "-I", "-B", "-X", "utf8", rooted ? JAIL_LIB "/bootstrap.py" : bootstrap, "3", NULL};
-    execve(interpreter->executable, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
-    fault_set(&fault, "interpreter", "exec", errno, "%s", interpreter->executable);
-    zygote_fail(&fault);
-}
-
 void zygote_start(struct engine *engine, struct zygote *zygote)
 {
-    int socket = -1;
     zygote->generation = ++engine->serial;
     zygote->spawned = 0;
-    pid_t pid = child_fork(engine, &zygote->child, &socket);
-    if (pid == 0)
-        zygote_exec(engine, socket);
-    if (pid < 0) {
-        log_event(LOG_ERROR, "a zygote could not be started", log_number("errno", errno));
+    if (!child_begin(engine, &zygote->child, BEGUN_ZYGOTE)) {
         child_ended(&zygote->child, false);
         return;
     }

@@ -113,7 +113,8 @@ struct unsent {
 };
 
 struct program {
-    int fd; /* of the executable */
+    char path[4096 + 32];
+    int fd; /* O_PATH of it */
     char **argv;
 };
 
@@ -132,6 +133,8 @@ struct engine {
     struct relay relay; /* of the log, under `serve` */
     struct source relay_source;
 
+    struct child starter; /* as a child: its pid and socket */
+    bool failed;          /* we end because it has ended */
     struct program front_program;
     bool front_once; /* the command line's client: when it ends, so do we, with its status */
     int front_status;
@@ -188,6 +191,12 @@ int engine_serve(struct engine *engine);
 void engine_close(struct engine *engine);
 
 int engine_watch(struct engine *engine, int fd, struct source *source);
+
+/* starter.c: what is begun by it is our child. Each returns -1 with *fault when it failed. starter_open() forks it,
+ * with what the engine is then: plan, interpreter, library, program. */
+int starter_open(struct engine *engine, struct fault *fault);
+pid_t starter_begin(struct engine *engine, enum begun what, int socket, struct fault *fault);
+int starter_map(struct engine *engine, pid_t pid, uid_t uid, struct fault *fault);
 
 /* children.c: the front and the zygotes */
 void front_start(struct engine *engine);

@@ -290,7 +290,7 @@ static bool is_too_weak(const struct engine *engine, const struct settings *sett
 /* What serve and run have in common: the minimum, the interpreter, our own files. */
 static int open_engine(struct engine *engine, struct settings *settings, const char *front, struct fault *fault)
 {
-    char path[4096 + 32];
+    char *path = engine->front_program.path;
     if (is_too_weak(engine, settings)) {
         fputs("safe-script: the jail is not strong enough here to run strangers' code:\n", stderr);
         describe_text(stderr, &engine->plan, engine->reports, (unsigned)settings->walls);
@@ -300,7 +300,7 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
         interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault) ||
         open_boxes(engine, settings, fault))
         return -1;
-    snprintf(path, sizeof path, "%s/%s", engine->library, front);
+    snprintf(path, sizeof engine->front_program.path, "%s/%s", engine->library, front);
     engine->front_program.fd = open(path, O_PATH | O_CLOEXEC);
     if (engine->front_program.fd < 0)
         return fault_set(fault, "front", "open", errno, "%s", path);

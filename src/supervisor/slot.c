@@ -249,7 +249,7 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     }
     slot->pid = pid;
     slot_set_state(engine, slot, SLOT_ENTERING);
-    if (engine->plan.supervisor_maps && jail_map_ids(slot->pid, slot->uid, &fault)) {
+    if (engine->plan.supervisor_maps && starter_map(engine, slot->pid, slot->uid, &fault)) {
         spawn_failed(engine, &fault);
         slot_kill(engine, slot, CAUSE_LOST);
         return;

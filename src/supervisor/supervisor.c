@@ -187,6 +187,8 @@ static void update_serving(struct engine *engine)
 static void keep_children(struct engine *engine)
 {
     uint64_t now = now_us();
+    if (!engine->starter.pid)
+        return;
     if (!engine->zygote.child.pid && !engine->quit && now >= engine->zygote.child.retry_us)
         zygote_start(engine, &engine->zygote);
     if (!engine->front.pid && !engine->quit && !engine->draining && now >= engine->front.retry_us)
@@ -215,6 +217,28 @@ struct slot *slot_of(struct engine *engine, pid_t pid)
     return NULL;
 }
 
+static void drain(struct engine *engine)
+{
+    if (engine->draining) {
+        engine->drain_deadline_us = now_us(); /* asked twice: at once */
+        return;
+    }
+    engine->draining = true;
+    engine->drain_deadline_us = now_us() + engine->settings->grace_ms * 1000;
+    log_event(LOG_INFO, "stopping", log_number("running", engine->in_state[SLOT_RUNNING]),
+              log_number("queued", runs_waiting(engine)));
+}
+
+/* Only a new server has the privileges to begin another. What runs may end in its time. */
+static void starter_lost(struct engine *engine, int status)
+{
+    log_event(LOG_ERROR, "the starter ended, and so does the server", log_number("status", status));
+    engine->starter.pid = 0;
+    engine->failed = true;
+    if (!engine->draining)
+        drain(engine);
+}
+
 static void reap(struct engine *engine)
 {
     struct rusage usage;
@@ -232,20 +256,10 @@ static void reap(struct engine *engine)
             zygote_lost(engine, &engine->zygote, status);
         else if (pid == engine->next_zygote.child.pid)
             zygote_lost(engine, &engine->next_zygote, status);
+        else if (pid == engine->starter.pid)
+            starter_lost(engine, status);
         /* else: a zygote that was replaced, or a clone whose zygote died before it could name it */
     }
-}
-
-static void drain(struct engine *engine)
-{
-    if (engine->draining) {
-        engine->drain_deadline_us = now_us(); /* asked twice: at once */
-        return;
-    }
-    engine->draining = true;
-    engine->drain_deadline_us = now_us() + engine->settings->grace_ms * 1000;
-    log_event(LOG_INFO, "stopping", log_number("running", engine->in_state[SLOT_RUNNING]),
-              log_number("queued", runs_waiting(engine)));
 }
 
 static void signal_event(struct engine *engine)
@@ -418,6 +432,11 @@ static void dispatch(struct engine *engine, struct source *source)
 
 int engine_serve(struct engine *engine)
 {
+    struct fault fault;
+    if (starter_open(engine, &fault)) {
+        log_fault(LOG_ERROR, "the server cannot start", &fault);
+        return 1;
+    }
     engine_balance(engine);
     while (!engine->quit) {
         struct epoll_event events[64];
@@ -430,7 +449,7 @@ int engine_serve(struct engine *engine)
         if (engine->front_once && engine->jail_failures >= FAILURES_MOST)
             return 1;
     }
-    return engine->front_once ? engine->front_status : 0;
+    return engine->failed ? 1 : engine->front_once ? engine->front_status : 0;
 }
 
 /* ---- open and close ---- */
@@ -459,7 +478,7 @@ int engine_open(struct engine *engine, struct fault *fault)
 {
     sigset_t mask;
     engine->unsent_tail = &engine->unsent_head;
-    engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
+    engine->starter.socket = engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
     engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
     engine->next_zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->next_zygote};
@@ -490,12 +509,14 @@ void engine_close(struct engine *engine)
     child_kill(&engine->front);
     child_kill(&engine->zygote.child);
     child_kill(&engine->next_zygote.child);
+    child_kill(&engine->starter);
     /* Clones that were never named to us end by themselves as their control sockets close. */
     for (size_t i = 0; i < engine->slot_count; i++) {
         drop_fd(&engine->slots[i].control);
     }
     drop_fd(&engine->zygote.child.socket);
     drop_fd(&engine->next_zygote.child.socket);
+    drop_fd(&engine->starter.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
         continue;
     runs_close(engine);

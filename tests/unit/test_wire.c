@@ -29,6 +29,9 @@ static const struct {
     {WIRE_JAILED, LINK_RUN, false, sizeof(struct wire_jailed), 0, 1},
     {WIRE_JAIL_FAILED, LINK_RUN, false, sizeof(struct wire_spawn_failed), 0, 0},
     {WIRE_START, LINK_RUN, true, sizeof(struct wire_start), 1, 2},
+    {WIRE_BEGIN, LINK_STARTER, true, sizeof(struct wire_begin), 1, 1},
+    {WIRE_MAP, LINK_STARTER, true, sizeof(struct wire_map), 0, 0},
+    {WIRE_DONE, LINK_STARTER, false, sizeof(struct wire_done), 0, 0},
 };
 
 #define WIRE_MAGIC UINT32_C(0x53530000)

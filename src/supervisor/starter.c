@@ -1,0 +1,244 @@
+/* The starter: a child of the supervisor that begins the others.
+ *
+ * To put a process into the jail's template takes every privilege that the server was started with; to watch over runs
+ * takes almost none. So the starter is forked before the supervisor gives up its own, and keeps them for three orders:
+ * begin a front, begin a zygote, write a run's id maps. What is begun, and how, is fixed when the starter is forked: an
+ * order has no path, no argument, no environment and no uid but one of the runs'. Whatever it begins is the
+ * supervisor's own child (CLONE_PARENT). It reads nothing but orders, and ends with the supervisor.
+ *
+ * The front is begun in the same template as a zygote, under a uid of its own: empty net, uts and ipc namespaces (it
+ * gets its listening sockets from the supervisor, and can make none that lead anywhere), the minimal read-only root, no
+ * capability in any set. The rest it does itself (http/sandbox.c). */
+#include "engine.h"
+
+#include "log.h"
+#include "policy.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+/* The starter's descriptors, and its children's: their socket takes the place of ORDERS. JAIL_PROC_FD is the jail's. */
+enum { ORDERS = 3, PROGRAM = JAIL_PROC_FD + 1 };
+
+enum { ANSWER_MS = 20000 };
+
+/* ---- in what it begins ---- */
+
+static void take_descriptors(bool keep_streams)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    int null = keep_streams ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+/* The command line's client reads the files that its user names, so it stays that user, outside of the template. */
+static int front_template(struct engine *engine, struct fault *fault)
+{
+    struct jail_path program = {.host = engine->front_program.path};
+    struct jail_plan plan = engine->plan;
+    plan.zygote_uid = plan.front_uid;
+    plan.namespaces = 0; /* it makes no runs */
+    plan.run_sets_ids = false;
+    plan.boxes[0] = 0;
+    return engine->front_once ? 0 : jail_template(&plan, &program, 1, fault);
+}
+
+static void front_exec(struct engine *engine)
+{
+    static const char *const environment[] = {"LANG=C.UTF-8", "PATH=/usr/bin:/bin", NULL};
+    struct fault fault;
+    take_descriptors(engine->front_once);
+    if (front_template(engine, &fault) == 0) {
+        close_range(JAIL_SHOWN_FD, ~0U, 0); /* for runs */
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* the uid's change has cleared it */
+        /* By descriptor: the path may lie below a directory that only root may enter, and not in the new root. */
+        syscall(SYS_execveat, PROGRAM, "", engine->front_program.argv, environment, AT_EMPTY_PATH);
+        fault_set(&fault, "front", "exec", errno, "%s", engine->front_program.path);
+    }
+    log_fault(LOG_ERROR, "the front could not be started", &fault);
+    _exit(1);
+}
+
+/* Tells the supervisor why it is not becoming a zygote; slot 0 is none. */
+static void zygote_fail(const struct fault *fault)
+{
+    struct wire_message message = {.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = 0, .fault = *fault}};
+    wire_send(ORDERS, &message);
+    _exit(1);
+}
+
+static void zygote_exec(struct engine *engine)
+{
+    /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in
+     * the first thread glibc does without it in all, and the filter need not allow it. */
+    static const char home[] = "HOME=" RUN_WORK;
+    static const char *const environment[] = {
+        home,
+        "PATH=/usr/bin:/bin",
+        "LANG=C.UTF-8",
+        "MALLOC_ARENA_MAX=1",
+        "GLIBC_TUNABLES=glibc.pthread.rseq=0",
+        "OPENBLAS_NUM_THREADS=1",
+        "OMP_NUM_THREADS=1",
+        "MPLBACKEND=Agg",
+        "MPLCONFIGDIR=/tmp",
+        NULL,
+    };
+    struct interpreter *interpreter = &engine->interpreter;
+    struct fault fault;
+    char bootstrap[sizeof engine->library + 16];
+    bool rooted = engine->plan.layers & LAYER_BIT(LAYER_ROOT);
+    take_descriptors(false);
+    struct jail_path paths[INTERPRETER_PATHS + 2];
+    memcpy(paths, interpreter->paths, sizeof interpreter->paths);
+    size_t count = interpreter->path_count;
+    char extension[sizeof engine->library + 32];
+    snprintf(extension, sizeof extension, "%s/_safe_script.abi3.so", engine->library);
+    snprintf(bootstrap, sizeof bootstrap, "%s/bootstrap.py", engine->library);
+    paths[count++] = (struct jail_path){.host = extension, .at = JAIL_LIB "/_safe_script.abi3.so"};
+    paths[count++] = (struct jail_path){.host = bootstrap, .at = JAIL_LIB "/bootstrap.py"};
+    struct rlimit stack;
+    if (!(engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && getrlimit(RLIMIT_STACK, &stack) == 0) {
+        stack.rlim_cur = JAIL_THREAD_STACK;
+        setrlimit(RLIMIT_STACK, &stack);
+    }
+    if (jail_template(&engine->plan, paths, count, &fault))
+        zygote_fail(&fault);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    /* argv[0] with its path: a venv's python finds its prefix by it. */
+    const char *const argv[] = {
+        interpreter->executable, "-I", "-B", "-X", "utf8", rooted ? JAIL_LIB "/bootstrap.py" : bootstrap, "3", NULL};
+    execve(interpreter->executable, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
+    fault_set(&fault, "interpreter", "exec", errno, "%s", interpreter->executable);
+    zygote_fail(&fault);
+}
+
+/* ---- the starter ---- */
+
+static int32_t begin(struct engine *engine, const struct wire_message *order, struct fault *fault)
+{
+    static void (*const bodies[BEGUN_COUNT])(struct engine * engine) = {front_exec, zygote_exec};
+    if (order->begin.what >= BEGUN_COUNT)
+        return fault_set(fault, "starter", "begin", EINVAL, "%u", order->begin.what);
+    /* As fork(), but for the parent. This process has no threads and no handlers that fork() would have to care for. */
+    long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid == 0) {
+        if (dup2(order->fds[0], ORDERS) == ORDERS)
+            bodies[order->begin.what](engine);
+        _exit(126);
+    }
+    return pid < 0 ? fault_set(fault, "starter", "clone", errno, "a child") : (int32_t)pid;
+}
+
+static int32_t map(const struct engine *engine, const struct wire_map *map, struct fault *fault)
+{
+    const struct jail_plan *plan = &engine->plan;
+    if (map->pid <= 0 || map->uid - plan->run_uid_base >= plan->run_uid_count)
+        return fault_set(fault, "starter", "map", EINVAL, "%d to %u", map->pid, map->uid);
+    return jail_map_ids(map->pid, map->uid, fault);
+}
+
+static _Noreturn void serve(struct engine *engine)
+{
+    for (;;) {
+        struct wire_message order, done = {.type = WIRE_DONE};
+        int result = wire_receive(ORDERS, LINK_STARTER, true, &order);
+        if (result != WIRE_OK)
+            _exit(result == WIRE_CLOSED ? 0 : 1);
+        done.done.pid = order.type == WIRE_BEGIN ? begin(engine, &order, &done.done.fault)
+                                                 : map(engine, &order.map, &done.done.fault);
+        wire_close_fds(&order);
+        if (wire_send(ORDERS, &done) != WIRE_OK)
+            _exit(1);
+    }
+}
+
+/* Away with what is the supervisor's: its listening sockets, its cgroups, its lock. */
+static int keep_descriptors(int orders, int program)
+{
+    int high_orders = fcntl(orders, F_DUPFD, PROGRAM + 1), high_program = fcntl(program, F_DUPFD, PROGRAM + 1);
+    if (dup2(high_orders, ORDERS) < 0 || dup2(high_program, PROGRAM) < 0)
+        return -1;
+    close(PROGRAM - 1);
+    close_range(PROGRAM + 1, ~0U, 0);
+    return fcntl(ORDERS, F_SETFD, FD_CLOEXEC) || fcntl(PROGRAM, F_SETFD, FD_CLOEXEC) ? -1 : 0;
+}
+
+static _Noreturn void starter_main(struct engine *engine, int orders)
+{
+    sigset_t all;
+    sigfillset(&all); /* a terminal's are for the supervisor */
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    prctl(PR_SET_NAME, "safe-starter", 0, 0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (keep_descriptors(orders, engine->front_program.fd))
+        _exit(1);
+    serve(engine);
+}
+
+/* ---- in the supervisor ---- */
+
+int starter_open(struct engine *engine, struct fault *fault)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return fault_set(fault, "starter", "socketpair", errno, "orders");
+    pid_t pid = fork();
+    if (pid == 0)
+        starter_main(engine, pair[1]);
+    close(pair[1]);
+    engine->starter.socket = pair[0];
+    if (pid < 0)
+        return fault_set(fault, "starter", "fork", errno, "the starter");
+    engine->starter.pid = pid;
+    drop_fd(&engine->front_program.fd);
+    return 0;
+}
+
+/* Without an answer it is ended, and then so are we (starter_lost). */
+static int order(struct engine *engine, const struct wire_message *message, struct fault *fault)
+{
+    struct wire_message answer = {.type = 0};
+    struct pollfd ready = {.fd = engine->starter.socket, .events = POLLIN};
+    int count = wire_send(ready.fd, message) == WIRE_OK ? 1 : -1;
+    while (count > 0 && (count = poll(&ready, 1, ANSWER_MS)) < 0 && errno == EINTR) /* stopped and continued */
+        count = 1;
+    if (count <= 0 || wire_receive(ready.fd, LINK_STARTER, false, &answer) != WIRE_OK) {
+        child_kill(&engine->starter);
+        return fault_set(fault, "starter", "order", count == 0 ? ETIMEDOUT : 0, "%s", wire_name(message->type));
+    }
+    if (answer.done.pid < 0)
+        *fault = answer.done.fault;
+    return answer.done.pid;
+}
+
+pid_t starter_begin(struct engine *engine, enum begun what, int socket, struct fault *fault)
+{
+    struct wire_message message = {.type = WIRE_BEGIN, .begin = {.what = what}, .fds = {socket}, .fd_count = 1};
+    return order(engine, &message, fault);
+}
+
+int starter_map(struct engine *engine, pid_t pid, uid_t uid, struct fault *fault)
+{
+    struct wire_message message = {.type = WIRE_MAP, .map = {.pid = pid, .uid = uid}};
+    return order(engine, &message, fault);
+}

@@ -1,0 +1,130 @@
+"""What each process of the server has, as the kernel tells it: uid, capabilities, namespaces, files, filters. The table in
+doc/ARCHITECTURE.md says the same for people."""
+import os
+import pathlib
+import re
+
+import pytest
+
+import harness
+from harness import wait_until
+
+TEMPLATE_NAMESPACES = ("net", "uts", "ipc", "mnt")
+
+
+def status(pid):
+    text = pathlib.Path("/proc", str(pid), "status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def capabilities(pid):
+    """Of the permitted, effective, inheritable, bounding and ambient sets."""
+    fields = status(pid)
+    return {name: int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")}
+
+
+def namespace(pid, kind):
+    return os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def descriptors(pid):
+    table = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            table[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            pass
+    return table
+
+
+def starter(server):
+    return next(each.pid for each in server.children() if each.name == "safe-starter")
+
+
+def waiting_run(server):
+    depth = harness.pid_depth(server.pid)
+    return wait_until(
+        lambda: next((each.pid for each in server.children() if harness.is_python(each) and harness.pid_depth(each.pid) > depth), None),
+        "a run that waits",
+    )
+
+
+@pytest.fixture
+def parts(server):
+    server.assert_serves()
+    return {
+        "supervisor": server.pid,
+        "starter": starter(server),
+        "front": server.front().pid,
+        "zygote": server.zygotes()[0].pid,
+        "run": waiting_run(server),
+    }
+
+
+@pytest.mark.parametrize("part", ("front", "zygote", "run"))
+def test_no_capability_is_left_or_to_be_had(parts, part):
+    assert set(capabilities(parts[part]).values()) == {0}
+    assert status(parts[part])["NoNewPrivs"] == "1"
+
+
+@pytest.mark.parametrize("part", ("front", "zygote"))
+def test_namespaces_of_their_own_and_empty(server, parts, part):
+    assert {"namespaces", "root"} <= set(server.layers)
+    shared = [kind for kind in TEMPLATE_NAMESPACES if namespace(parts[part], kind) == namespace(server.pid, kind)]
+    assert shared == []
+    interfaces = pathlib.Path(f"/proc/{parts[part]}/net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    assert not re.search(r"^lo\s+\S", pathlib.Path(f"/proc/{parts[part]}/net/route").read_text(), re.MULTILINE)
+
+
+def test_the_front_and_the_zygote_are_in_different_rooms(parts):
+    for kind in TEMPLATE_NAMESPACES:
+        assert namespace(parts["front"], kind) != namespace(parts["zygote"], kind)
+
+
+def test_every_part_has_a_uid_of_its_own(server, parts):
+    uids = {part: status(pid)["Uid"].split() for part, pid in parts.items()}
+    assert all(len(set(each)) == 1 for each in uids.values()), uids
+    own = {part: int(each[0]) for part, each in uids.items()}
+    if server.mode == "root":
+        assert own["supervisor"] == own["starter"] == 0
+        assert len({own["front"], own["zygote"], own["run"], 0}) == 4
+        assert [status(parts[each])["Groups"].split() for each in ("front", "zygote", "run")] == [[], [], []]
+    else:
+        assert set(own.values()) == {int(harness.NOBODY)}  # an ordinary user has one
+
+
+def test_the_front_s_root_holds_nothing_of_the_host_s(parts):
+    root = pathlib.Path(f"/proc/{parts['front']}/root")
+    assert not any((root / name).exists() for name in ("proc", "sys", "home", "root", "var", "bin", "usr/bin", "etc/passwd"))
+    flags = [line.split()[5].split(",") for line in pathlib.Path(f"/proc/{parts['front']}/mountinfo").read_text().splitlines()]
+    assert flags and all("ro" in each for each in flags)
+
+
+def test_the_front_holds_its_streams_and_sockets_alone(parts):
+    kinds = {re.sub(r"\d+", "N", target) for number, target in descriptors(parts["front"]).items() if number > 2}
+    assert kinds <= {"socket:[N]", "anon_inode:[eventpoll]", "/memfd:jail (deleted)"}, kinds
+
+
+def test_the_starter_holds_its_orders_and_the_front_s_program(parts):
+    held = {number: target for number, target in descriptors(parts["starter"]).items() if number > 2}
+    assert sorted(held) == [3, 5]
+    assert held[3].startswith("socket:") and held[5].endswith("/safe-script-http")
+
+
+@pytest.mark.parametrize("part", ("front", "run"))
+def test_system_calls_are_filtered(parts, part):
+    assert status(parts[part])["Seccomp"] == "2"
+
+
+def test_without_its_starter_the_server_ends_in_order(start_server, mode):
+    server = start_server(user=mode == "user")
+    flying = harness.background(server.execute, "import time\ndef main():\n    time.sleep(2)\n    return {'slept': 2}\n")
+    front = server.front().pid
+    wait_until(lambda: any(target.startswith("pipe:") for number, target in descriptors(front).items() if number > 2), "a run")
+    tree = server.children()
+    os.kill(starter(server), harness.signal.SIGKILL)
+    assert server.wait_exit(harness.PATIENCE) == 1
+    assert flying.result(harness.PATIENCE).json == {"result": {"slept": 2}, "stdout": ""}
+    assert any("starter ended" in line for line in server.log_lines())
+    server.traces.assert_clean(server.pid, tree)

@@ -137,8 +137,12 @@ static struct span stream_kept(const struct stream *stream)
     return (struct span){kept->bytes, kept->length};
 }
 
-static void stream_end(struct stream *stream)
+/* Closing alone does not take a pipe out of our epoll while somebody else has it open, too: a child that the supervisor
+ * has just forked. */
+static void stream_end(struct front *front, struct stream *stream)
 {
+    if (stream->watched)
+        epoll_ctl(front->epoll, EPOLL_CTL_DEL, stream->fd, NULL);
     drop_fd(&stream->fd);
     stream->watched = false;
 }
@@ -151,7 +155,7 @@ static void flight_free(struct front *front, struct flight *flight)
         front->flights[(uint32_t)flight->id] = NULL;
     list_leave(flight);
     for (size_t i = 0; i < STREAM_COUNT; i++) {
-        stream_end(&flight->streams[i]);
+        stream_end(front, &flight->streams[i]);
         buffer_free(&flight->streams[i].own);
         flight->streams[i].watch.ready = NULL;
     }
@@ -433,7 +437,7 @@ void flight_abandon(struct front *front, struct flight *flight)
         return;
     }
     for (size_t i = 0; i < STREAM_COUNT; i++)
-        stream_end(&flight->streams[i]);
+        stream_end(front, &flight->streams[i]);
     if (flight->over) {
         finish(front, flight);
         return;
@@ -486,7 +490,7 @@ static void stream_read(struct front *front, struct stream *stream, int chunks)
         if (length < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (length <= 0) {
-            stream_end(stream);
+            stream_end(front, stream);
             return;
         }
         uint64_t room = stream->keep > stream->total ? stream->keep - stream->total : 0;
@@ -523,7 +527,7 @@ static void streams_watch(struct front *front, struct flight *flight)
         stream->watched = front_watch(front, stream->fd, &stream->watch, EPOLLIN) == 0;
         if (!stream->watched) { /* no memory: what it would have said is lost, and that is not the script's fault */
             flight->streams[STREAM_REPORT].own.failed = true;
-            stream_end(stream);
+            stream_end(front, stream);
         }
     }
 }
@@ -543,7 +547,7 @@ static void on_started(struct front *front, struct flight *flight, struct wire_m
     }
     for (size_t i = 0; i < STREAM_COUNT; i++) {
         struct stream *stream = &flight->streams[i];
-        stream_end(stream);
+        stream_end(front, stream);
         buffer_free(&stream->own);
         stream->total = 0;
         stream->fd = take_fd(&message->fds[i]);

@@ -152,6 +152,13 @@ static void refuse_method(struct connection *connection, const char *method)
     add_header(&connection->exchange.answer.response, MHD_HTTP_HEADER_ALLOW, allow);
 }
 
+/* For more of requests' bodies; a reload may have lowered the limit below what is held. */
+static uint64_t buffer_room(const struct front *front)
+{
+    uint64_t most = front->setup.buffered_bytes;
+    return front->buffered < most ? most - front->buffered : 0;
+}
+
 /* What a request with a body must have before a byte of it is read. */
 static void check_body(struct front *front, struct connection *connection, const struct head *head)
 {
@@ -174,7 +181,7 @@ static void check_body(struct front *front, struct connection *connection, const
     else if (head->content_length > most)
         exchange_refuse(connection, MHD_HTTP_CONTENT_TOO_LARGE, 0, "request body is larger than the limit of %s",
                         limit_text(LIMIT_REQUEST, most, text, sizeof text));
-    else if (head->content_length > front->setup.buffered_bytes - front->buffered)
+    else if (head->content_length > buffer_room(front))
         exchange_refuse(connection, MHD_HTTP_TOO_MANY_REQUESTS, RETRY_S, "too many request bodies are being received");
 }
 
@@ -250,7 +257,7 @@ static void on_body(struct front *front, struct connection *connection, const ch
     struct exchange *exchange = &connection->exchange;
     if (exchange->answer.http)
         return; /* refused: the rest is read only to find the request's end */
-    if (size > front->setup.buffered_bytes - front->buffered) {
+    if (size > buffer_room(front)) {
         exchange_refuse(connection, MHD_HTTP_TOO_MANY_REQUESTS, RETRY_S, "too many request bodies are being received");
     } else if (!body_room(exchange, size)) {
         exchange_refuse(connection, MHD_HTTP_SERVICE_UNAVAILABLE, RETRY_S, "out of memory");
@@ -386,7 +393,7 @@ int exchange_open(struct front *front)
                          MHD_OPTION_NOTIFY_CONNECTION, connection_notify, front, MHD_OPTION_URI_LOG_CALLBACK, on_uri,
                          front, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, front, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                          (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)front->setup.max_connections + 1024U,
+                         front->most_connections + 1024U,
                          /* Before 1.0 head.c is stricter, and answers in JSON. */
                          MHD_OPTION_STRICT_FOR_CLIENT, front->lax_parser ? 0 : 1, MHD_OPTION_END);
     return front->daemon ? 0 : -1;

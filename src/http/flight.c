@@ -285,8 +285,6 @@ static bool load(struct front *front, struct flight *flight, const struct exchan
     flight->async = flight->record && exchange->wishes.async;
     flight->limits = request->limits;
     flight->environment = request->environment;
-    flight->streams[STREAM_REPORT].keep = report_most(&request->limits);
-    flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = request->limits.value[LIMIT_OUTPUT];
     flight->job = sealed_memfd("job", &request->job);
     flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
     if (flight->job < 0 || (flight->input < 0 && request->has_stdin) || !take_place(front, flight))
@@ -539,6 +537,9 @@ static void on_started(struct front *front, struct flight *flight, struct wire_m
 {
     if (!flight->client && !flight->run)
         return;
+    flight->limits = message->started.limits;
+    flight->streams[STREAM_REPORT].keep = report_most(&flight->limits);
+    flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = flight->limits.value[LIMIT_OUTPUT];
     if (flight->run) {
         events_start(&flight->run->events);
         runs_told(flight->run);

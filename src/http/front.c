@@ -49,6 +49,21 @@ static void free_buried(struct front *front)
 
 /* ---- the supervisor ---- */
 
+/* Whatever of the setup is no descriptor: at the start, and when the settings have changed. */
+static void take_setup(struct front *front, const struct wire_setup *setup)
+{
+    front->setup = *setup;
+    log_open("front", (enum log_level)setup->log_level, (enum log_format)setup->log_format);
+    front->runs.keep_ms = setup->records_ms;
+    front->runs.keep_bytes = setup->records_bytes;
+    if (front->setup.max_connections > front->most_connections) {
+        log_event(LOG_WARNING, "fewer connections than configured: RLIMIT_NOFILE is low",
+                  log_number("connections", front->most_connections),
+                  log_number("configured", front->setup.max_connections));
+        front->setup.max_connections = front->most_connections;
+    }
+}
+
 static void supervisor_lost(struct front *front, int result)
 {
     if (result == WIRE_CLOSED) {
@@ -72,7 +87,11 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
     if (events & EPOLLOUT)
         flight_flush(front);
     while (!front->done && (result = wire_receive(front->supervisor, LINK_FRONT, true, &message)) == WIRE_OK) {
-        if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
+        if (message.type == WIRE_SETUP && message.setup.listeners == 0 && message.fd_count == 1) {
+            take_setup(front, &message.setup);
+            routes_settings(front); /* without memory the old ones stay */
+            wire_close_fds(&message);
+        } else if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
             front->serving = message.state.serving;
         } else if (message.type == WIRE_QUEUED || message.type == WIRE_STARTED || message.type == WIRE_OUTCOME ||
                    message.type == WIRE_REFUSED) {
@@ -171,22 +190,16 @@ static void loop(struct front *front)
 
 /* ---- start and end ---- */
 
-/* As many connections as there are descriptors for, whatever was configured. */
-static void fit_descriptors(struct front *front)
+/* Connections that there are descriptors for, whatever is configured. */
+static uint32_t fit_descriptors(void)
 {
     struct rlimit files;
-    uint32_t most = UINT32_MAX;
     if (getrlimit(RLIMIT_NOFILE, &files))
-        return;
+        return CONNECTIONS_MOST;
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur < UINT32_MAX)
-        most = (uint32_t)(files.rlim_cur / 2 > FDS_RESERVED ? files.rlim_cur - FDS_RESERVED : files.rlim_cur / 2);
-    if (front->setup.max_connections > most) {
-        log_event(LOG_WARNING, "fewer connections than configured: RLIMIT_NOFILE is low",
-                  log_number("connections", most), log_number("configured", front->setup.max_connections));
-        front->setup.max_connections = most;
-    }
+    rlim_t most = files.rlim_cur / 2 > FDS_RESERVED ? files.rlim_cur - FDS_RESERVED : files.rlim_cur / 2;
+    return most < CONNECTIONS_MOST ? (uint32_t)most : CONNECTIONS_MOST;
 }
 
 static int open_listeners(struct front *front, struct wire_message *setup)
@@ -208,18 +221,16 @@ static int front_open(struct front *front, struct wire_message *setup)
 {
     const union MHD_DaemonInfo *info;
     auto_fd int description = take_fd(&setup->fds[0]);
-    front->setup = setup->setup;
-    log_open("front", (enum log_level)front->setup.log_level, (enum log_format)front->setup.log_format);
+    front->most_connections = fit_descriptors();
+    take_setup(front, &setup->setup);
     front->now_ms = front_clock_ms();
     front->supervisor_watch.ready = supervisor_ready;
     front->mhd_watch.ready = mhd_ready;
     MHD_set_panic_func(mhd_panic, NULL);
-    fit_descriptors(front);
     if (getrandom(&front->owner_seed, sizeof front->owner_seed, 0) != sizeof front->owner_seed)
         return -1;
     front->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (front->epoll < 0 || runs_open(&front->runs, front->setup.records_ms, front->setup.records_bytes) ||
-        routes_open(front, description) || exchange_open(front))
+    if (front->epoll < 0 || runs_open(&front->runs) || routes_open(front, description) || exchange_open(front))
         return -1;
     info = MHD_get_daemon_info(front->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (!info || front_watch(front, info->epoll_fd, &front->mhd_watch, EPOLLIN) ||

@@ -43,6 +43,7 @@ struct watch {
 
 enum {
     LISTENERS_MOST = WIRE_FDS - 1,
+    CONNECTIONS_MOST = 100000,
     QUERY_SHOWN = 64,          /* bytes of an unknown query parameter's name that an error shows */
     CONNECTION_MEMORY = 32768, /* libmicrohttpd's memory for each connection: head, lists, answer's head */
 };
@@ -104,6 +105,8 @@ bool route_is_problem(const char *path, size_t length);
 /* The constant answers are made once. `description` holds the bodies that the supervisor wrote, one in each line.
  * Returns 0 or -1. */
 int routes_open(struct front *front, int description);
+/* Those that show settings, again. */
+int routes_settings(struct front *front);
 void routes_close(struct front *front);
 
 /* What a connection is waited for, each with its deadline. */
@@ -317,7 +320,8 @@ struct front {
     uint64_t end_ms; /* not 0: the supervisor has gone, and we end then, or once every client has its answer */
     int exit_status;
     struct wire_setup setup;
-    uint64_t owner_seed; /* nobody outside can tell which addresses are one owner */
+    uint64_t owner_seed;       /* nobody outside can tell which addresses are one owner */
+    uint32_t most_connections; /* for want of descriptors */
     enum serving serving;
     uint64_t now_ms;
     uint64_t clock_ms; /* when the next run is past its deadline, at the earliest; 0: none is known */

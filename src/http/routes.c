@@ -206,6 +206,20 @@ static int read_description(struct front *front, int fd)
     return result;
 }
 
+int routes_settings(struct front *front)
+{
+    struct constant old = front->constants[CONSTANT_OPENAPI];
+    struct buffer body = {0};
+    openapi_document(&front->setup.limits, &body);
+    if (make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body)) {
+        front->constants[CONSTANT_OPENAPI] = old;
+        return -1;
+    }
+    if (old.response)
+        MHD_destroy_response(old.response);
+    return 0;
+}
+
 int routes_open(struct front *front, int description)
 {
     static const struct {
@@ -227,10 +241,7 @@ int routes_open(struct front *front, int description)
     index_text(&body);
     if (make_constant(front, CONSTANT_INDEX, 200, "text/plain; charset=utf-8", &body))
         return -1;
-    openapi_document(&front->setup.limits, &body);
-    if (make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body))
-        return -1;
-    return read_description(front, description);
+    return routes_settings(front) ? -1 : read_description(front, description);
 }
 
 void routes_close(struct front *front)

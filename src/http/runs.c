@@ -228,10 +228,8 @@ int runs_deadline(struct runs *runs, uint64_t now_ms)
 
 /* ---- open and close ---- */
 
-int runs_open(struct runs *runs, uint64_t keep_ms, uint64_t keep_bytes)
+int runs_open(struct runs *runs)
 {
-    runs->keep_ms = keep_ms;
-    runs->keep_bytes = keep_bytes;
     return getrandom(runs->key, sizeof runs->key, 0) == sizeof runs->key ? 0 : -1;
 }
 

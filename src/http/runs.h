@@ -43,10 +43,10 @@ struct kept {
     struct kept *next_of_bucket, *older, *newer;
 };
 
-/* Zero-initialised, then runs_open(). */
+/* Zero-initialised but for keep_ms and keep_bytes, then runs_open(). */
 struct runs {
     uint8_t key[RUNS_KEY_BYTES];
-    uint64_t keep_ms, keep_bytes;
+    uint64_t keep_ms, keep_bytes; /* for how long and in how many bytes of memory runs that are over are kept */
     struct kept **buckets;
     size_t bucket_count, count, bytes; /* bytes: of those that are over */
     struct kept *oldest, *newest;      /* of those that are over */
@@ -54,8 +54,8 @@ struct runs {
 
 enum runs_answer { RUNS_FOUND, RUNS_UNKNOWN, RUNS_GONE };
 
-/* keep_*: for how long and in how many bytes of memory runs that are over are kept. Returns 0 or -1. */
-int runs_open(struct runs *runs, uint64_t keep_ms, uint64_t keep_bytes);
+/* Returns 0 or -1. */
+int runs_open(struct runs *runs);
 void runs_close(struct runs *runs);
 
 /* A new id for a run of owner's. Returns 0, or -1 without random numbers. */

@@ -17,7 +17,8 @@
 enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN, LINK_STARTER }; /* the peer of the supervisor on this connection */
 
 enum wire_type {
-    WIRE_SETUP = 1, /* supervisor → front: once, first. fds: descriptions (memfd), then listeners, if any */
+    WIRE_SETUP = 1, /* supervisor → front: first. fds: descriptions (memfd), then listeners, if any. Again, without
+                       listeners, when settings have changed */
     WIRE_STATE,     /* supervisor → front: serving state changed */
     WIRE_RUN,       /* front → supervisor: run this. fds: job memfd, and stdin memfd if has_stdin */
     WIRE_CANCEL,    /* front → supervisor: kill it. An unknown id is fine (it may just have ended) */
@@ -59,7 +60,7 @@ enum begun { BEGUN_FRONT, BEGUN_ZYGOTE, BEGUN_COUNT };
 
 struct wire_setup {
     struct limits limits;
-    uint32_t listeners; /* number of listening descriptors that follow the description */
+    uint32_t listeners; /* number of listening descriptors that follow the descriptions */
     uint32_t max_connections;
     uint64_t body_timeout_ms;           /* a request must be whole within this */
     uint64_t idle_timeout_ms;           /* a kept-alive connection without a request */
@@ -87,6 +88,7 @@ struct wire_queued {
 };
 struct wire_started {
     uint64_t id;
+    struct limits limits; /* in force: those asked for, or lower ones that the server has got in the meantime */
 };
 struct wire_outcome {
     uint64_t id;

@@ -58,13 +58,13 @@ static void child_ended(struct child *child, bool was_ready)
 
 /* ---- front ---- */
 
-static void front_setup(struct engine *engine)
+/* The setup without listeners. */
+static struct wire_message front_settings(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
     struct wire_message message = {.type = WIRE_SETUP};
     message.setup = (struct wire_setup){
         .limits = settings->limits,
-        .listeners = (uint32_t)engine->listener_count,
         .max_connections = (uint32_t)settings->connections,
         .body_timeout_ms = settings->body_timeout_ms,
         .idle_timeout_ms = settings->idle_timeout_ms,
@@ -76,6 +76,24 @@ static void front_setup(struct engine *engine)
         .log_format = (uint32_t)settings->log_format,
     };
     message.fds[message.fd_count++] = engine->description;
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        if (engine->limits_told.value[i] < settings->limits.value[i])
+            engine->limits_told.value[i] = settings->limits.value[i];
+    }
+    return message;
+}
+
+void front_tell_settings(struct engine *engine)
+{
+    struct wire_message message = front_settings(engine);
+    front_send(engine, &message);
+}
+
+static void front_setup(struct engine *engine)
+{
+    engine->limits_told = (struct limits){{0}};
+    struct wire_message message = front_settings(engine);
+    message.setup.listeners = (uint32_t)engine->listener_count;
     for (size_t i = 0; i < engine->listener_count; i++)
         message.fds[message.fd_count++] = engine->listeners[i];
     if (wire_send(engine->front.socket, &message) != WIRE_OK)
@@ -196,13 +214,18 @@ void front_lost(struct engine *engine, int status)
 
 void zygote_start(struct engine *engine, struct zygote *zygote)
 {
+    struct jail_plan plan = engine->plan;
+    if (zygote == &engine->next_zygote)
+        plan.limits = engine->limits_wanted;
+    zygote->limits = plan.limits;
+    zygote->dismissed = false;
     zygote->generation = ++engine->serial;
     zygote->spawned = 0;
     if (!child_begin(engine, &zygote->child, BEGUN_ZYGOTE)) {
         child_ended(&zygote->child, false);
         return;
     }
-    if (wire_send_plan(zygote->child.socket, &engine->plan, sizeof engine->plan) != WIRE_OK)
+    if (wire_send_plan(zygote->child.socket, &plan, sizeof plan) != WIRE_OK)
         log_event(LOG_ERROR, "the zygote did not take its plan");
 }
 
@@ -212,8 +235,12 @@ void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
     bool lived = zygote->child.ready && now_us() - zygote->child.started_us > LIVED_US;
     if (!zygote->child.ready && zygote == &engine->zygote)
         engine->jail_failures++;
+    if (zygote == &engine->next_zygote && limits_wait(engine) && !zygote->dismissed) {
+        log_event(LOG_ERROR, "no zygote can be had under the new limits: the old ones stay");
+        engine->limits_wanted = engine->settings->limits;
+    }
     child_ended(&zygote->child, lived);
-    if (!engine->quit)
+    if (!engine->quit && !zygote->dismissed)
         log_event(LOG_ERROR, "a zygote ended and is started again", log_number("status", status));
     /* What was asked of it and not answered will not come; what it had cloned are our children and live on. */
     for (size_t i = 0; i < engine->slot_count; i++) {
@@ -254,6 +281,7 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
     engine->next_zygote = (struct zygote){.child = {.socket = -1, .source = {SOURCE_ZYGOTE, &engine->next_zygote}}};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &engine->zygote.child.source};
     epoll_ctl(engine->epoll, EPOLL_CTL_MOD, engine->zygote.child.socket, &event);
+    limits_take(engine, &engine->zygote.limits);
 }
 
 /* Returns false when the zygote broke the protocol. */
@@ -315,7 +343,7 @@ void zygote_recycle(struct engine *engine)
     if (!zygote->child.ready || engine->next_zygote.child.pid || engine->draining || engine->front_once ||
         now < engine->next_zygote.child.retry_us)
         return;
-    if (zygote->spawned >= settings->recycle_runs ||
+    if (limits_wait(engine) || zygote->spawned >= settings->recycle_runs ||
         now - zygote->child.started_us >= settings->recycle_minutes * 60 * 1000000)
         zygote_start(engine, &engine->next_zygote);
 }

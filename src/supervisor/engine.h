@@ -104,6 +104,8 @@ static inline void child_kill(const struct child *child)
 struct zygote {
     struct child child;
     uint64_t generation, spawned;
+    struct limits limits; /* its jails are made for */
+    bool dismissed;       /* it was to take over with limits that are not wanted any more */
 };
 
 /* A message that the front's socket had no room for; its descriptors are duplicates. */
@@ -119,11 +121,16 @@ struct program {
 };
 
 struct engine {
-    const struct settings *settings;
+    struct settings *settings;
+    int argc; /* what they were read from */
+    char **argv;
+    struct limits limits_wanted; /* by the configuration; in force are the settings' */
+    struct limits limits_told;   /* to this front: the highest of each */
     struct jail_plan plan;
     struct layer_report reports[LAYER_COUNT];
     struct cgroups *cgroups;
     struct boxes *boxes; /* NULL where each run has a tmpfs */
+    uint64_t box_bytes;  /* room in their directory, when we started */
     struct interpreter interpreter;
     char library[4096]; /* directory of our executables, extension and bootstrap */
     int epoll;
@@ -147,7 +154,7 @@ struct engine {
 
     struct zygote zygote, next_zygote; /* next: being warmed to take over */
 
-    struct slot *slots;
+    struct slot *slots; /* room for the most that there can be, so that they stay where they are */
     size_t slot_count;
     struct slot *free_slots;
     unsigned in_state[SLOT_DYING + 1];
@@ -198,10 +205,26 @@ int starter_open(struct engine *engine, struct fault *fault);
 pid_t starter_begin(struct engine *engine, enum begun what, int socket, struct fault *fault);
 int starter_map(struct engine *engine, pid_t pid, uid_t uid, struct fault *fault);
 
+/* size.c: sets cores, pool and concurrency, and lowers the queue, to what the machine has and the settings say. Returns
+ * 0, or -1 with *fault and the engine as it was. */
+int engine_size(struct engine *engine, struct settings *settings, struct fault *fault);
+/* Where boxes hold the runs' files: their room is shared evenly, so that no run can take another's; lowers the disk
+ * limit to that. Returns 0, or -1 with *fault. */
+int engine_share_disk(const struct engine *engine, struct settings *settings, struct fault *fault);
+/* As many slots as pool and concurrency need; there are never fewer than before. */
+void engine_grow(struct engine *engine);
+
+/* reload.c */
+void engine_reload(struct engine *engine);
+bool limits_wait(const struct engine *engine); /* for a zygote */
+/* Puts limits in force: a zygote that makes jails for them has taken over. */
+void limits_take(struct engine *engine, const struct limits *limits);
+
 /* children.c: the front and the zygotes */
 void front_start(struct engine *engine);
 void front_lost(struct engine *engine, int status);
 void front_tell_state(struct engine *engine);
+void front_tell_settings(struct engine *engine);
 /* Sends to the front, in order, now or when its socket has room. A front that takes nothing for seconds is ended. */
 void front_send(struct engine *engine, const struct wire_message *message);
 void front_flush(struct engine *engine);
@@ -238,6 +261,8 @@ void runs_orphan(struct engine *engine); /* the front has gone, and their client
 void runs_refuse(struct engine *engine); /* those that have waited for too long, or that no jail will be had for */
 struct run *run_waiting(const struct engine *engine); /* any that waits; NULL: none does */
 uint64_t runs_waiting(const struct engine *engine);
+/* The limits have changed: what has not begun gets no more than they give. */
+void runs_bound(struct engine *engine);
 uint64_t runs_deadline(const struct engine *engine); /* UINT64_MAX: none */
 
 /* supervisor.c */

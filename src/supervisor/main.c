@@ -12,13 +12,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/sysinfo.h>
 
 enum { EXIT_USAGE = 2 };
 
@@ -82,7 +78,8 @@ static void manual(void)
         printf(".TP\n.B %s\n%s. Where it is missing: %s.\n", layer_names[i], layer_table[i].gives,
                layer_table[i].takes_over);
     puts(".SH SIGNALS\nSIGTERM and SIGINT: no new runs, those in flight end within the grace time, exit status 0. "
-         "Again: at once.\n"
+         "Again: at once.\nSIGHUP: the settings are read again; what is in flight goes on under the old ones; a "
+         "configuration that is broken changes nothing, and the log says why.\n"
          ".SH EXIT STATUS\n"
          ".B run\nexits with 0 only for status ok, 1 for any other, 2 for usage.\n"
          ".B doctor\nexits with 1 below the minimum.\n"
@@ -137,65 +134,7 @@ static int find_library(char *library, size_t size, struct fault *fault)
     return fault_set(fault, "supervisor", "find", ENOENT, "safe-script-http, beside %s", self);
 }
 
-static uint64_t memory_available(void)
-{
-    struct sysinfo info;
-    return sysinfo(&info) ? UINT64_MAX : ((uint64_t)info.totalram * info.mem_unit) / 4 * 3;
-}
-
-/* Descriptors here: of a jail (its pipes and sockets, its cgroup's files), of a queued run (its memfds), and our own.
- */
-enum { JAIL_FDS = 26, QUEUED_FDS = 2, OWN_FDS = 64 };
-
-static uint64_t raise_open_files(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit))
-        return 1024;
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    return limit.rlim_cur;
-}
-
-/* Makes pool, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word. */
-static int fit_open_files(struct engine *engine, struct settings *settings, struct fault *fault)
-{
-    uint64_t files = raise_open_files();
-    uint64_t jails = files < OWN_FDS + QUEUED_FDS ? 0 : (files - OWN_FDS) / 2 / JAIL_FDS;
-    if (jails < 4)
-        return fault_set(fault, "supervisor", "open files", EMFILE, "%" PRIu64 " are allowed; at least %d are needed",
-                         files, OWN_FDS + 8 * JAIL_FDS);
-    uint64_t before = engine->concurrency + engine->pool + settings->queue;
-    if (engine->pool > jails / 4)
-        engine->pool = jails / 4;
-    if (engine->concurrency > jails - engine->pool)
-        engine->concurrency = jails - engine->pool;
-    if (settings->queue > (files - OWN_FDS) / 2 / QUEUED_FDS)
-        settings->queue = (files - OWN_FDS) / 2 / QUEUED_FDS;
-    if (before != engine->concurrency + engine->pool + settings->queue)
-        log_event(LOG_WARNING, "open files are few: raise ulimit -n for more", log_number("files", files),
-                  log_number("pool", engine->pool), log_number("concurrency", engine->concurrency),
-                  log_number("queue", settings->queue));
-    return 0;
-}
-
-static int size_engine(struct engine *engine, struct settings *settings, struct fault *fault)
-{
-    cpu_set_t ours;
-    engine->cores = sched_getaffinity(0, sizeof ours, &ours) ? 1 : (unsigned)CPU_COUNT(&ours);
-    uint64_t by_memory = memory_available() / settings->limits.value[LIMIT_MEMORY];
-    uint64_t concurrency = engine->cores * UINT64_C(16);
-    if (concurrency > by_memory)
-        concurrency = by_memory < 1 ? 1 : by_memory;
-    engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
-    engine->pool = settings->pool ? settings->pool : engine->cores * UINT64_C(4);
-    return fit_open_files(engine, settings, fault);
-}
-
-/* Where runs cannot have a tmpfs each: a directory for their boxes. Its room is shared evenly, so that no run can take
- * another's. */
+/* Where runs cannot have a tmpfs each: a directory for their boxes. */
 static int open_boxes(struct engine *engine, struct settings *settings, struct fault *fault)
 {
     struct jail_plan *plan = &engine->plan;
@@ -205,17 +144,10 @@ static int open_boxes(struct engine *engine, struct settings *settings, struct f
     engine->boxes = boxes_open(settings->box_directory, owner, plan->boxes, sizeof plan->boxes, fault);
     if (!engine->boxes)
         return -1;
-    uint64_t *disk = &settings->limits.value[LIMIT_DISK];
-    uint64_t share = boxes_room(engine->boxes) / engine->concurrency;
-    if (share < limit_table[LIMIT_DISK].least)
-        return fault_set(fault, "box", "statvfs", ENOSPC, "%s, for %" PRIu64 " runs at once", plan->boxes,
-                         engine->concurrency);
-    if (share < *disk) {
-        *disk = plan->limits.value[LIMIT_DISK] = share;
-        log_event(LOG_WARNING,
-                  "the disk limit is lowered to what the runs' directory has for each; in Docker raise --shm-size",
-                  log_text("directory", plan->boxes), log_number("disk_bytes", share));
-    }
+    engine->box_bytes = boxes_room(engine->boxes);
+    if (engine_share_disk(engine, settings, fault))
+        return -1;
+    plan->limits = settings->limits;
     return 0;
 }
 
@@ -235,6 +167,8 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
         return 0;
     log_open("supervisor", (enum log_level)settings->log_level, (enum log_format)settings->log_format);
     engine->settings = settings;
+    engine->argc = argc;
+    engine->argv = argv;
     engine->plan.limits = settings->limits;
 #ifdef SAFE_SCRIPT_ABLATION
     engine->plan.without = ablation_take(rest);
@@ -296,7 +230,7 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
         describe_text(stderr, &engine->plan, engine->reports, (unsigned)settings->walls);
         return fault_set(fault, "jail", "probe", 0, "see above; --walls 1 accepts less, on your own responsibility");
     }
-    if (size_engine(engine, settings, fault) || find_library(engine->library, sizeof engine->library, fault) ||
+    if (engine_size(engine, settings, fault) || find_library(engine->library, sizeof engine->library, fault) ||
         interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault) ||
         open_boxes(engine, settings, fault))
         return -1;

@@ -95,9 +95,32 @@ void run_finish(struct engine *engine, struct run *run, const struct facts *fact
     run_free(engine, run);
 }
 
+/* A run that has not begun gets no more than the limits in force, and of the disk what is usual if it was to have that.
+ */
+static void run_bound(const struct engine *engine, struct run *run)
+{
+    const struct limits *limits = &engine->settings->limits;
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        bool usual = i == LIMIT_DISK && run->entry.lane == LANE_USUAL;
+        if (usual || run->limits.value[i] > limits->value[i])
+            run->limits.value[i] = limits->value[i];
+    }
+}
+
+void runs_bound(struct engine *engine)
+{
+    for (size_t i = 0; i < UINT64_C(1) << engine->by_id_bits; i++) {
+        for (struct run *run = engine->by_id[i]; run; run = run->next) {
+            if (!run->slot)
+                run_bound(engine, run);
+        }
+    }
+}
+
 void run_requeue(struct engine *engine, struct run *run)
 {
     run->slot = NULL;
+    run_bound(engine, run);
     queue_put_back(&engine->queue, &run->entry);
 }
 
@@ -159,12 +182,12 @@ void runs_orphan(struct engine *engine)
 
 /* ---- what the front asks for ---- */
 
-/* A run with limits of its own may have lowered them, never raised. */
+/* A run with limits of its own may have lowered them, never raised above what its front was ever told: a reload may
+ * just have lowered them. */
 static bool limits_in_bounds(const struct engine *engine, const struct limits *limits)
 {
     for (int i = 0; i < LIMIT_COUNT; i++) {
-        uint64_t server = engine->settings->limits.value[i], value = limits->value[i];
-        if (value > server || (value != server && (!limit_table[i].by_request || value < limit_table[i].least)))
+        if (limits->value[i] > engine->limits_told.value[i] || limits->value[i] < limit_table[i].least)
             return false;
     }
     return true;
@@ -173,7 +196,7 @@ static bool limits_in_bounds(const struct engine *engine, const struct limits *l
 static struct run *run_new(struct engine *engine, const struct wire_run *asked)
 {
     struct run *run = calloc(1, sizeof *run);
-    uint64_t disk = asked->limits.value[LIMIT_DISK], now = now_us();
+    uint64_t now = now_us();
     if (!run)
         return NULL;
     run->id = asked->id;
@@ -181,7 +204,10 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked)
     run->asked_us = now;
     run->job = run->input = -1;
     run->entry.promised = engine->front_once || asked->tell_queued;
-    run->entry.lane = disk == engine->settings->limits.value[LIMIT_DISK] ? LANE_USUAL : LANE_ODD;
+    run->entry.lane = LANE_ODD;
+    run_bound(engine, run);
+    if (run->limits.value[LIMIT_DISK] == engine->settings->limits.value[LIMIT_DISK])
+        run->entry.lane = LANE_USUAL;
     run->entry.deadline_us = now + engine->settings->queue_timeout_ms * 1000;
     return run;
 }
@@ -296,9 +322,9 @@ int runs_open(struct engine *engine, struct fault *fault)
     engine->by_id = calloc(UINT64_C(1) << engine->by_id_bits, sizeof(struct run *));
     for (size_t i = 0; i < OWNERS; i++)
         engine->owners[i].most = UINT32_MAX;
-    if (!engine->by_id ||
-        queue_open(&engine->queue, (uint32_t)engine->settings->queue, (uint32_t)engine->concurrency + PARKED_MOST))
-        return fault_set(fault, "supervisor", "calloc", errno, "a queue of %u", (unsigned)engine->settings->queue);
+    if (!engine->by_id || queue_open(&engine->queue, SETTINGS_QUEUE_MOST, SETTINGS_CONCURRENCY_MOST + PARKED_MOST))
+        return fault_set(fault, "supervisor", "calloc", errno, "the queue");
+    engine->queue.most = (uint32_t)engine->settings->queue;
     return 0;
 }
 

@@ -23,6 +23,7 @@ static const struct row {
     const char *initial; /* as a person would write it; NULL: chosen from the machine */
     uint64_t least, most;
     const char *help;
+    bool live; /* SIGHUP takes a new value; else only a restart does */
 } rows[] = {
 #define AT(field) offsetof(struct settings, field)
     {"listen", KIND_LIST, AT(listen), "127.0.0.1:8080", 0, 0,
@@ -31,32 +32,37 @@ static const struct row {
      "the CPython (3.9 or later, a venv's too) that runs scripts"},
     {"box_directory", KIND_TEXT, AT(box_directory), NULL, 0, 0,
      "where runs work when no tmpfs can be mounted for them (default: /dev/shm, /tmp or /var/tmp)"},
-    {"pool", KIND_COUNT, AT(pool), NULL, 1, 1024, "jails kept waiting for a request (default: by cores)"},
-    {"concurrency", KIND_COUNT, AT(concurrency), NULL, 1, 4096, "runs at once (default: by cores and memory)"},
-    {"queue", KIND_COUNT, AT(queue), "1000", 1, 100000, "requests that may wait for a free place; more get 429"},
+    {"pool", KIND_COUNT, AT(pool), NULL, 1, SETTINGS_POOL_MOST, "jails kept waiting for a request (default: by cores)",
+     true},
+    {"concurrency", KIND_COUNT, AT(concurrency), NULL, 1, SETTINGS_CONCURRENCY_MOST,
+     "runs at once (default: by cores and memory)", true},
+    {"queue", KIND_COUNT, AT(queue), "1000", 1, SETTINGS_QUEUE_MOST,
+     "requests that may wait for a free place; more get 429", true},
     {"queue_timeout_ms", KIND_MILLISECONDS, AT(queue_timeout_ms), "60s", 10, 3600000,
-     "a request that has waited for this long gets 429"},
-    {"grace_ms", KIND_MILLISECONDS, AT(grace_ms), "15s", 0, 3600000, "time that runs in flight get after SIGTERM"},
-    {"recycle_runs", KIND_COUNT, AT(recycle_runs), "5000", 1, 1000000000, "a zygote is replaced after this many runs"},
-    {"recycle_minutes", KIND_COUNT, AT(recycle_minutes), "30", 1, 525600, "… or after this many minutes"},
+     "a request that has waited for this long gets 429", true},
+    {"grace_ms", KIND_MILLISECONDS, AT(grace_ms), "15s", 0, 3600000, "time that runs in flight get after SIGTERM",
+     true},
+    {"recycle_runs", KIND_COUNT, AT(recycle_runs), "5000", 1, 1000000000, "a zygote is replaced after this many runs",
+     true},
+    {"recycle_minutes", KIND_COUNT, AT(recycle_minutes), "30", 1, 525600, "… or after this many minutes", true},
     {"connections", KIND_COUNT, AT(connections), "12000", 16, 100000,
-     "open connections; past it the longest idle is closed"},
+     "open connections; past it the longest idle is closed", true},
     {"body_timeout_ms", KIND_MILLISECONDS, AT(body_timeout_ms), "30s", 100, 3600000,
-     "a request must have arrived whole within this"},
+     "a request must have arrived whole within this", true},
     {"idle_timeout_ms", KIND_MILLISECONDS, AT(idle_timeout_ms), "75s", 100, 86400000,
-     "an idle connection is closed after this"},
+     "an idle connection is closed after this", true},
     {"buffered_bytes", KIND_BYTES, AT(buffered_bytes), "256MiB", 1048576, UINT64_MAX / 2,
-     "request bodies held at once; more get 429"},
+     "request bodies held at once; more get 429", true},
     {"records_seconds", KIND_COUNT, AT(records_seconds), "600", 1, 86400,
-     "how long the record of a streamed or asynchronous run can be asked for"},
+     "how long the record of a streamed or asynchronous run can be asked for", true},
     {"records_bytes", KIND_BYTES, AT(records_bytes), "64MiB", 1048576, UINT64_MAX / 2,
-     "memory for such records; past it the oldest go"},
+     "memory for such records; past it the oldest go", true},
     {"heartbeat_ms", KIND_MILLISECONDS, AT(heartbeat_ms), "15s", 100, 3600000,
-     "an event stream that is silent for so long gets a comment"},
+     "an event stream that is silent for so long gets a comment", true},
     {"walls", KIND_COUNT, AT(walls), "2", 1, 4,
      "layers that must stop each class of attack, else the server does not start"},
-    {"log_level", KIND_LEVEL, AT(log_level), "info", 0, 0, "debug, info, warning or error"},
-    {"log_format", KIND_FORMAT, AT(log_format), "json", 0, 0, "json, or text for people"},
+    {"log_level", KIND_LEVEL, AT(log_level), "info", 0, 0, "debug, info, warning or error", true},
+    {"log_format", KIND_FORMAT, AT(log_format), "json", 0, 0, "json, or text for people", true},
 #undef AT
 };
 
@@ -205,6 +211,26 @@ static int set(struct settings *settings, const char *where, bool limit, const c
     return 1;
 }
 
+/* A copy of text that lives as long as the process, and only one of each: files are read again and again. NULL without
+ * memory. */
+static const char *intern(const char *text)
+{
+    static struct word {
+        struct word *next;
+        char text[];
+    } * words;
+    size_t size = strlen(text) + 1;
+    struct word *word = words;
+    while (word && strcmp(word->text, text) != 0)
+        word = word->next;
+    if (!word && (word = malloc(sizeof *word + size))) {
+        memcpy(word->text, text, size);
+        word->next = words;
+        words = word;
+    }
+    return word ? word->text : NULL;
+}
+
 struct file {
     struct settings *settings;
     const char *path;
@@ -223,12 +249,11 @@ static int on_file_entry(void *user, const char *section, const char *name, cons
         refuse(settings, where, "unknown section (there are [server] and [limits])");
         return 0;
     }
-    char *kept = strdup(value); /* lives as long as the process */
+    const char *kept = intern(value);
     if (!kept) {
         refuse(settings, where, "out of memory");
         return 0;
     }
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): kept */
     int result = set(settings, where, limit, name, strlen(name), kept, &file->seen);
     if (result > 0)
         refuse(settings, where, "unknown setting");
@@ -356,9 +381,41 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
     return load_flags(settings, argc, argv, rest);
 }
 
+static bool row_differs(const struct row *row, const struct settings *one, const struct settings *other)
+{
+    const char *field = (const char *)one + row->offset, *with = (const char *)other + row->offset;
+    if (row->kind == KIND_TEXT) {
+        const char *text = *(const char *const *)(const void *)field,
+                   *other_text = *(const char *const *)(const void *)with;
+        return text != other_text && (!text || !other_text || strcmp(text, other_text) != 0);
+    }
+    if (row->kind != KIND_LIST)
+        return memcmp(field, with, sizeof(uint64_t)) != 0;
+    bool differs = one->listen_count != other->listen_count;
+    for (size_t i = 0; !differs && i < one->listen_count; i++)
+        differs = strcmp(one->listen[i], other->listen[i]) != 0;
+    return differs;
+}
+
+void settings_keep_fixed(struct settings *fresh, const struct settings *old, void (*changed)(const char *key))
+{
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct row *row = &rows[i];
+        if (row->live || !row_differs(row, fresh, old))
+            continue;
+        changed(row->key);
+        size_t size = row->kind == KIND_LIST   ? sizeof fresh->listen
+                      : row->kind == KIND_TEXT ? sizeof(const char *)
+                                               : sizeof(uint64_t);
+        memcpy((char *)fresh + row->offset, (const char *)old + row->offset, size);
+        if (row->kind == KIND_LIST)
+            fresh->listen_count = old->listen_count;
+    }
+}
+
 /* "--grace-ms" or "--limits.wall_ms", then what it is; in troff its hyphens are minus signs. */
 static void print_entry(FILE *out, bool manual, const char *prefix, const char *key, const char *help,
-                        const char *initial)
+                        const char *initial, bool live)
 {
     char name[40];
     snprintf(name, sizeof name, "%s%s", prefix, key);
@@ -370,16 +427,19 @@ static void print_entry(FILE *out, bool manual, const char *prefix, const char *
         fprintf(out, "  %-26s%s", name, help);
     if (initial)
         fprintf(out, " (default %s)", initial);
-    fputc('\n', out);
+    fputs(live ? "\n" : " [restart]\n", out);
 }
 
 void settings_print(FILE *out, bool manual)
 {
     if (!manual)
-        fputs("Settings (flag --grace-ms, variable SAFE_SCRIPT_GRACE_MS, or grace_ms in [server] of the file):\n", out);
-    print_entry(out, manual, "--", "config", "read this configuration file (also SAFE_SCRIPT_CONFIG)", NULL);
+        fputs("Settings (flag --grace-ms, variable SAFE_SCRIPT_GRACE_MS, or grace_ms in [server] of the file; SIGHUP "
+              "has\n"
+              "all but those with [restart] read again):\n",
+              out);
+    print_entry(out, manual, "--", "config", "read this configuration file (also SAFE_SCRIPT_CONFIG)", NULL, false);
     for (size_t i = 0; i < COUNT(rows); i++)
-        print_entry(out, manual, "--", rows[i].key, rows[i].help, rows[i].initial);
+        print_entry(out, manual, "--", rows[i].key, rows[i].help, rows[i].initial, rows[i].live);
     if (!manual)
         fputs("Limits of each run (flag --limits.wall_ms, variable SAFE_SCRIPT_LIMITS_WALL_MS, or [limits] in the "
               "file):\n",
@@ -387,6 +447,6 @@ void settings_print(FILE *out, bool manual)
     for (int i = 0; i < LIMIT_COUNT; i++) {
         char value[40];
         print_entry(out, manual, "--limits.", limit_table[i].name, limit_table[i].help,
-                    limit_text((enum limit)i, limit_table[i].initial, value, sizeof value));
+                    limit_text((enum limit)i, limit_table[i].initial, value, sizeof value), true);
     }
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { LISTEN_MOST = 8 };
+enum { LISTEN_MOST = 8, SETTINGS_POOL_MOST = 1024, SETTINGS_CONCURRENCY_MOST = 4096, SETTINGS_QUEUE_MOST = 100000 };
 
 struct settings {
     const char *listen[LISTEN_MOST];
@@ -41,6 +41,10 @@ struct rest {
  * Returns 0, or -1 with settings->error (one line that names the file and line, variable or flag). Strings point into
  * argv, the environment, or memory that lives as long as the process. */
 int settings_load(struct settings *settings, int argc, char **argv, struct rest *rest);
+
+/* On a reload: what only a restart can change is set back to the old value; changed() is told the key of each that
+ * would have been another. */
+void settings_keep_fixed(struct settings *fresh, const struct settings *old, void (*changed)(const char *key));
 
 /* Prints the table as the --help of subcommands has it, or as the manual page's source (troff). */
 void settings_print(FILE *out, bool manual);

@@ -135,7 +135,8 @@ static unsigned usual_ready(const struct engine *engine)
 static void refill(struct engine *engine)
 {
     uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
-    uint64_t room = engine->concurrency - engine->in_state[SLOT_RUNNING];
+    uint64_t running = engine->in_state[SLOT_RUNNING];
+    uint64_t room = running < engine->concurrency ? engine->concurrency - running : 0; /* a reload may lower it */
     /* A clone costs more CPU than a short run: while runs are on and half of the pool is there, theirs comes first. */
     if (engine->in_state[SLOT_RUNNING] && engine->in_state[SLOT_WAITING] >= (engine->pool + 1) / 2 &&
         now_us() < engine->started_us + REFILL_WAIT_US)
@@ -267,7 +268,10 @@ static void signal_event(struct engine *engine)
     struct signalfd_siginfo info[16];
     ssize_t length = read(engine->signal_fd, info, sizeof info);
     for (size_t i = 0; length > 0 && i < (size_t)length / sizeof *info; i++) {
-        if (info[i].ssi_signo != SIGCHLD)
+        /* A hang-up of our terminal is the kernel's, and an end. */
+        if (info[i].ssi_signo == SIGHUP && info[i].ssi_code != SI_KERNEL && !engine->front_once)
+            engine_reload(engine);
+        else if (info[i].ssi_signo != SIGCHLD)
             drain(engine);
     }
     reap(engine);
@@ -454,24 +458,19 @@ int engine_serve(struct engine *engine)
 
 /* ---- open and close ---- */
 
-static int engine_open_slots(struct engine *engine, struct fault *fault)
+void engine_grow(struct engine *engine)
 {
     /* Runs, the pool, and those that are still dying. */
-    engine->slot_count = engine->concurrency + engine->pool + SPAWNS_AT_ONCE;
-    engine->slots = calloc(engine->slot_count, sizeof *engine->slots);
-    if (!engine->slots)
-        return fault_set(fault, "supervisor", "calloc", errno, "%zu slots", engine->slot_count);
-    for (size_t i = engine->slot_count; i-- > 0;) {
-        struct slot *slot = &engine->slots[i];
+    while (engine->slot_count < engine->concurrency + engine->pool + SPAWNS_AT_ONCE) {
+        struct slot *slot = &engine->slots[engine->slot_count++];
         slot->pidfd = slot->control = slot->listener = slot->report = slot->out = slot->err = -1;
         slot->control_source = (struct source){SOURCE_CONTROL, slot};
         slot->oom_source = (struct source){SOURCE_OOM, slot};
         slot->listener_source = (struct source){SOURCE_LISTENER, slot};
         slot->next_free = engine->free_slots;
         engine->free_slots = slot;
+        engine->in_state[SLOT_FREE]++;
     }
-    engine->in_state[SLOT_FREE] = (unsigned)engine->slot_count;
-    return 0;
 }
 
 int engine_open(struct engine *engine, struct fault *fault)
@@ -485,7 +484,12 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
         return -1;
-    if (engine_open_slots(engine, fault) || runs_open(engine, fault))
+    engine->slots = calloc(SETTINGS_POOL_MOST + SETTINGS_CONCURRENCY_MOST + SPAWNS_AT_ONCE, sizeof *engine->slots);
+    if (!engine->slots)
+        return fault_set(fault, "supervisor", "calloc", errno, "slots");
+    engine_grow(engine);
+    engine->limits_wanted = engine->settings->limits;
+    if (runs_open(engine, fault))
         return -1;
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);

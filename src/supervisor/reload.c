@@ -1,0 +1,91 @@
+/* SIGHUP: the settings are read again, and what can change while serving does.
+ *
+ * Nothing in flight is touched: a run that has begun keeps the limits that it began with. New limits need jails made
+ * for them, so they are in force only when a zygote warmed under them takes over (limits_take); until then, and for
+ * good where no zygote can live under them, the old ones are. Everything else changes at once. A configuration that is
+ * broken changes nothing. */
+#include "engine.h"
+
+#include "log.h"
+
+#include <string.h>
+
+static void keeps_old(const char *key)
+{
+    log_event(LOG_WARNING, "a changed setting waits for a restart", log_text("setting", key));
+}
+
+static bool limits_differ(const struct limits *one, const struct limits *other)
+{
+    return memcmp(one, other, sizeof *one) != 0;
+}
+
+bool limits_wait(const struct engine *engine)
+{
+    return limits_differ(&engine->limits_wanted, &engine->settings->limits);
+}
+
+static int read_again(struct engine *engine, struct settings *fresh)
+{
+    struct rest rest;
+    struct fault fault;
+    if (settings_load(fresh, engine->argc, engine->argv, &rest)) {
+        log_event(LOG_ERROR, "the configuration is broken: the old one stays", log_text("reason", fresh->error));
+        return -1;
+    }
+    settings_keep_fixed(fresh, engine->settings, keeps_old);
+    if (engine_size(engine, fresh, &fault) || engine_share_disk(engine, fresh, &fault)) {
+        log_fault(LOG_ERROR, "the configuration cannot be had: the old one stays", &fault);
+        return -1;
+    }
+    return 0;
+}
+
+/* Waiting jails that a smaller pool has no place for. */
+static void drop_surplus(struct engine *engine)
+{
+    uint64_t waiting = 0;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].state == SLOT_WAITING && ++waiting > engine->pool)
+            slot_kill(engine, &engine->slots[i], CAUSE_LOST);
+    }
+}
+
+void engine_reload(struct engine *engine)
+{
+    struct settings fresh;
+    if (engine->draining || read_again(engine, &fresh))
+        return;
+    engine->limits_wanted = fresh.limits;
+    fresh.limits = engine->settings->limits;
+    *engine->settings = fresh;
+    engine->queue.most = (uint32_t)fresh.queue;
+    engine_grow(engine);
+    drop_surplus(engine);
+    front_tell_settings(engine);
+    /* One that warms under other limits would only have to be replaced again. */
+    if (engine->next_zygote.child.pid && limits_differ(&engine->next_zygote.limits, &engine->limits_wanted)) {
+        engine->next_zygote.dismissed = true;
+        child_kill(&engine->next_zygote.child);
+    }
+    log_event(LOG_INFO, limits_wait(engine) ? "the configuration was read again: its limits await a zygote"
+                                            : "the configuration was read again");
+    log_open("supervisor", (enum log_level)fresh.log_level,
+             (enum log_format)fresh.log_format); /* last: that line is under the old level */
+}
+
+void limits_take(struct engine *engine, const struct limits *limits)
+{
+    if (!limits_differ(limits, &engine->settings->limits))
+        return;
+    engine->settings->limits = engine->plan.limits = *limits;
+    runs_bound(engine);
+    /* Jails that were made under the old limits. */
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        struct slot *slot = &engine->slots[i];
+        if (slot->state == SLOT_ENTERING || slot->state == SLOT_WAITING)
+            slot_kill(engine, slot, CAUSE_LOST);
+    }
+    front_tell_settings(engine);
+    log_event(LOG_INFO, "new limits are in force");
+}

@@ -1,0 +1,83 @@
+/* How many jails and runs this machine carries: by its cores, its memory and the descriptors that we may have. */
+#include "engine.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <sys/sysinfo.h>
+
+static uint64_t memory_available(void)
+{
+    struct sysinfo info;
+    return sysinfo(&info) ? UINT64_MAX : ((uint64_t)info.totalram * info.mem_unit) / 4 * 3;
+}
+
+/* Descriptors here: of a jail (its pipes and sockets, its cgroup's files), of a queued run (its memfds), and our own.
+ */
+enum { JAIL_FDS = 26, QUEUED_FDS = 2, OWN_FDS = 64 };
+
+static uint64_t raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur;
+}
+
+/* Makes pool, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word. */
+static void fit_open_files(struct engine *engine, struct settings *settings, uint64_t files, uint64_t jails)
+{
+    uint64_t before = engine->concurrency + engine->pool + settings->queue;
+    if (engine->pool > jails / 4)
+        engine->pool = jails / 4;
+    if (engine->concurrency > jails - engine->pool)
+        engine->concurrency = jails - engine->pool;
+    if (settings->queue > (files - OWN_FDS) / 2 / QUEUED_FDS)
+        settings->queue = (files - OWN_FDS) / 2 / QUEUED_FDS;
+    if (before != engine->concurrency + engine->pool + settings->queue)
+        log_event(LOG_WARNING, "open files are few: raise ulimit -n for more", log_number("files", files),
+                  log_number("pool", engine->pool), log_number("concurrency", engine->concurrency),
+                  log_number("queue", settings->queue));
+}
+
+int engine_size(struct engine *engine, struct settings *settings, struct fault *fault)
+{
+    uint64_t files = raise_open_files();
+    uint64_t jails = files < OWN_FDS + QUEUED_FDS ? 0 : (files - OWN_FDS) / 2 / JAIL_FDS;
+    if (jails < 4)
+        return fault_set(fault, "supervisor", "open files", EMFILE, "%" PRIu64 " are allowed; at least %d are needed",
+                         files, OWN_FDS + 8 * JAIL_FDS);
+    cpu_set_t ours;
+    engine->cores = sched_getaffinity(0, sizeof ours, &ours) ? 1 : (unsigned)CPU_COUNT(&ours);
+    uint64_t by_memory = memory_available() / settings->limits.value[LIMIT_MEMORY];
+    uint64_t concurrency = engine->cores * UINT64_C(16);
+    if (concurrency > by_memory)
+        concurrency = by_memory < 1 ? 1 : by_memory;
+    engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
+    engine->pool = settings->pool ? settings->pool : engine->cores * UINT64_C(4);
+    fit_open_files(engine, settings, files, jails);
+    return 0;
+}
+
+int engine_share_disk(const struct engine *engine, struct settings *settings, struct fault *fault)
+{
+    if (!engine->boxes)
+        return 0;
+    uint64_t *disk = &settings->limits.value[LIMIT_DISK], share = engine->box_bytes / engine->concurrency;
+    if (share < limit_table[LIMIT_DISK].least)
+        return fault_set(fault, "box", "statvfs", ENOSPC, "%s, for %" PRIu64 " runs at once", engine->plan.boxes,
+                         engine->concurrency);
+    if (share < *disk) {
+        *disk = share;
+        log_event(LOG_WARNING,
+                  "the disk limit is lowered to what the runs' directory has for each; in Docker raise --shm-size",
+                  log_text("directory", engine->plan.boxes), log_number("disk_bytes", share));
+    }
+    return 0;
+}

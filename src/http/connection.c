@@ -86,6 +86,7 @@ void connection_refuse(struct connection *connection, unsigned http, const char 
     struct buffer body = {0};
     const char *title = MHD_get_reason_phrase_for(http);
     bool problem = connection->exchange.problem;
+    metrics_answer(&connection->front->metrics, connection->exchange.route, http);
     if (problem)
         problem_body(http, title, text, &body);
     else
@@ -395,7 +396,9 @@ static uint32_t owner_of(const struct front *front, const struct sockaddr_storag
 static void welcome(struct front *front, const struct listener *listener, int fd, uint32_t owner)
 {
     struct connection *connection;
+    front->metrics.accepted++;
     if (front->connections - front->closing >= front->setup.max_connections && !make_room(front)) {
+        metrics_answer(&front->metrics, NULL, 503);
         refuse_connection(fd);
         return;
     }

@@ -92,6 +92,7 @@ static enum MHD_Result queue_answer(struct connection *connection, bool whole)
     struct MHD_Response *response = take(answer->response);
     if (!response)
         return MHD_NO;
+    metrics_answer(&connection->front->metrics, connection->exchange.route, answer->http);
     connection->exchange.state = STATE_SENT;
     connection->whole = whole;
     connection_phase(connection, PHASE_SENDING);
@@ -335,6 +336,7 @@ void exchange_end(struct front *front, struct connection *connection)
     if (exchange->flight)
         flight_abandon(front, take(exchange->flight));
     follow_end(front, connection);
+    scrape_end(front, connection);
     if (exchange->answer.response && !exchange->answer.shared)
         MHD_destroy_response(exchange->answer.response);
     body_free(front, exchange);

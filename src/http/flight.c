@@ -59,7 +59,8 @@ struct flight {
     enum cause cancelled; /* what we cancelled it for */
     bool over;
     struct facts facts;
-    unsigned http; /* of the answer; 0: there was nobody to answer */
+    unsigned http;     /* of the answer; 0: there was nobody to answer */
+    uint64_t asked_us; /* when its request was whole */
     uint64_t since_ms;
     uint64_t deadline_ms; /* of the run, from its first start; 0: not started */
     struct flight_list *list;
@@ -166,26 +167,13 @@ static void flight_free(struct front *front, struct flight *flight)
 
 /* ---- to the supervisor ---- */
 
-/* Returns false when there was no room: the supervisor's socket is then watched and flight_flush() will come. */
-static bool tell(struct front *front, const struct wire_message *message)
-{
-    if (front->supervisor_full || wire_send(front->supervisor, message) == WIRE_AGAIN) {
-        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = &front->supervisor_watch};
-        if (!front->supervisor_full)
-            epoll_ctl(front->epoll, EPOLL_CTL_MOD, front->supervisor, &event);
-        front->supervisor_full = true;
-        return false;
-    }
-    return true; /* or closed: front.c is about to hear that */
-}
-
 static bool tell_run(struct front *front, struct flight *flight)
 {
     struct wire_message message = {.type = WIRE_RUN, .fds = {flight->job}, .fd_count = 1};
     message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async, flight->owner};
     if (flight->input >= 0)
         message.fds[message.fd_count++] = flight->input;
-    if (!tell(front, &message))
+    if (!front_tell(front, &message))
         return false;
     drop_fd(&flight->job);
     drop_fd(&flight->input);
@@ -195,7 +183,7 @@ static bool tell_run(struct front *front, struct flight *flight)
 static void tell_cancel(struct front *front, struct flight *flight)
 {
     struct wire_message message = {.type = WIRE_CANCEL, .cancel = {flight->id, flight->cancelled}};
-    flight->cancel_unsent = !tell(front, &message);
+    flight->cancel_unsent = !front_tell(front, &message);
 }
 
 void flight_flush(struct front *front)
@@ -313,6 +301,7 @@ void flight_start(struct front *front, struct connection *connection)
     if (flight && load(front, flight, exchange, &request)) {
         flight->client = connection;
         flight->owner = connection->owner;
+        flight->asked_us = front_clock_us();
         connection->exchange.flight = flight;
         if (!tell_run(front, flight))
             list_join(flight, &front->unsent, front->now_ms);
@@ -421,6 +410,9 @@ static void finish(struct front *front, struct flight *flight)
     outcome_decide(&flight->facts, &report.verdict, &flight->limits, &outcome);
     if (flight->client || flight->run)
         say_end(front, flight, &record);
+    metrics_run(&front->metrics, outcome.status, flight->environment, &flight->facts,
+                flight->streams[STREAM_STDOUT].total + flight->streams[STREAM_STDERR].total,
+                front_clock_us() - flight->asked_us);
     log_flight(flight, &outcome);
     flight_free(front, flight);
 }

@@ -19,11 +19,11 @@ enum {
     LAST_WORDS_MS = 2000, /* for answers that are still on their way when the supervisor has gone */
 };
 
-uint64_t front_clock_ms(void)
+uint64_t front_clock_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 int front_watch(struct front *front, int fd, struct watch *watch, uint32_t events)
@@ -49,6 +49,18 @@ static void free_buried(struct front *front)
 
 /* ---- the supervisor ---- */
 
+bool front_tell(struct front *front, const struct wire_message *message)
+{
+    if (front->supervisor_full || wire_send(front->supervisor, message) == WIRE_AGAIN) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = &front->supervisor_watch};
+        if (!front->supervisor_full)
+            epoll_ctl(front->epoll, EPOLL_CTL_MOD, front->supervisor, &event);
+        front->supervisor_full = true;
+        return false;
+    }
+    return true; /* or closed: supervisor_lost() is about to hear that */
+}
+
 /* Whatever of the setup is no descriptor: at the start, and when the settings have changed. */
 static void take_setup(struct front *front, const struct wire_setup *setup)
 {
@@ -72,6 +84,7 @@ static void supervisor_lost(struct front *front, int result)
         front->end_ms = front->now_ms + LAST_WORDS_MS;
         listeners_close(front);
         flights_lost(front);
+        scrape_lost(front);
         return;
     }
     front->done = true;
@@ -84,8 +97,10 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
     struct wire_message message;
     int result = WIRE_AGAIN;
     (void)watch;
-    if (events & EPOLLOUT)
+    if (events & EPOLLOUT) {
         flight_flush(front);
+        scrape_flush(front);
+    }
     while (!front->done && (result = wire_receive(front->supervisor, LINK_FRONT, true, &message)) == WIRE_OK) {
         if (message.type == WIRE_SETUP && message.setup.listeners == 0 && message.fd_count == 1) {
             take_setup(front, &message.setup);
@@ -93,6 +108,8 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
             wire_close_fds(&message);
         } else if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
             front->serving = message.state.serving;
+        } else if (message.type == WIRE_STATS) {
+            scrape_answer(front, &message.stats);
         } else if (message.type == WIRE_QUEUED || message.type == WIRE_STARTED || message.type == WIRE_OUTCOME ||
                    message.type == WIRE_REFUSED) {
             flight_message(front, &message);
@@ -174,7 +191,7 @@ static void loop(struct front *front)
             front->exit_status = 1;
             return;
         }
-        front->now_ms = front_clock_ms();
+        front->now_ms = front_clock_us() / 1000;
         for (int i = 0; i < count; i++) {
             struct watch *watch = events[i].data.ptr;
             if (watch->ready)
@@ -223,7 +240,7 @@ static int front_open(struct front *front, struct wire_message *setup)
     auto_fd int description = take_fd(&setup->fds[0]);
     front->most_connections = fit_descriptors();
     take_setup(front, &setup->setup);
-    front->now_ms = front_clock_ms();
+    front->now_ms = front_clock_us() / 1000;
     front->supervisor_watch.ready = supervisor_ready;
     front->mhd_watch.ready = mhd_ready;
     MHD_set_panic_func(mhd_panic, NULL);

@@ -10,6 +10,7 @@
  *   wishes.c      what a request's headers ask for
  *   routes.c      the table of routes, and what answers without a run
  *   openapi.c     the document of all routes, from the tables
+ *   metrics.c     the table of metrics and their text; scrape.c: those who wait for it
  *   flight.c      a run in flight: its job, its pipes, its outcome
  *   runs.c        runs that can be asked for by their ids; events.c: what they have told so far
  *   follow.c      a run's events or record on a connection
@@ -20,6 +21,7 @@
 #define SAFE_SCRIPT_FRONT_H
 
 #include "frames.h"
+#include "metrics.h"
 #include "peek.h"
 #include "request.h"
 #include "runs.h"
@@ -163,6 +165,8 @@ struct exchange {
     struct answer answer;
     bool asleep;           /* suspended in libmicrohttpd */
     struct flight *flight; /* whose first word, or last, the answer waits for */
+    bool scraping;         /* the answer waits for the supervisor's numbers … */
+    struct connection *next_scraping;
     struct follow follow;
 };
 
@@ -289,6 +293,21 @@ void run_state(struct front *front, struct connection *connection);
 void run_events(struct front *front, struct connection *connection);
 void run_delete(struct front *front, struct connection *connection);
 
+/* ---- scraping: GET /metrics ---- */
+
+/* The route's handler: asks the supervisor for its numbers. */
+void scrape(struct front *front, struct connection *connection);
+
+/* The supervisor's numbers are there. */
+void scrape_answer(struct front *front, const struct wire_stats *stats);
+
+/* Its socket has room again, or it has gone. */
+void scrape_flush(struct front *front);
+void scrape_lost(struct front *front);
+
+/* The connection waits no longer. */
+void scrape_end(struct front *front, struct connection *connection);
+
 /* ---- the process ---- */
 
 struct constant {
@@ -344,13 +363,20 @@ struct front {
     struct flight_list young;   /* started so lately that its pipes are not watched yet */
     struct flight_list overdue; /* over, but a pipe has not ended */
     struct runs runs;
+    struct metrics metrics;
+    struct connection *scraping;
+    bool ask_unsent; /* WIRE_ASK_STATS found no room */
     struct constant constants[CONSTANT_COUNT];
 };
 
 /* Serves until the supervisor closes its socket. Takes the descriptors of setup. Returns the exit status. */
 int front_run(struct front *front, struct wire_message *setup);
 
-uint64_t front_clock_ms(void);
+uint64_t front_clock_us(void);
+
+/* Sends to the supervisor. Returns false where its socket has no room: it is then watched, and what waits is sent by
+ * flight_flush() and scrape_flush(). */
+bool front_tell(struct front *front, const struct wire_message *message);
 
 /* Frees watch's owner (with free) once no event of this batch can name it any more. */
 void front_bury(struct front *front, struct watch *watch);

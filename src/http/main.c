@@ -31,25 +31,44 @@ static bool fill_standard_descriptors(void)
     return true;
 }
 
+static void print_version(struct buffer *out)
+{
+    buffer_print(out, "safe-script-http " SAFE_SCRIPT_VERSION "\n");
+}
+
+static void print_openapi(struct buffer *out)
+{
+    struct limits limits;
+    limits_default(&limits);
+    openapi_document(&limits, out);
+    buffer_print(out, "\n");
+}
+
+static const struct {
+    const char *flag;
+    void (*print)(struct buffer *out);
+    const char *help;
+} answers[] = {
+    {"--version", print_version, "print the version"},
+    {"--openapi", print_openapi, "print the document of the routes: GET /openapi.json, with the default limits"},
+    {"--metrics", metrics_table, "print the table of metrics, as Markdown"},
+};
+
 /* What it says to those who start it by hand. */
 static int answer_people(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("safe-script-http " SAFE_SCRIPT_VERSION);
-        return 0;
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct buffer text = {0};
+        if (argc != 2 || strcmp(argv[1], answers[i].flag) != 0)
+            continue;
+        answers[i].print(&text);
+        bool whole = !text.failed && fwrite(text.bytes, 1, text.length, stdout) == text.length && fflush(stdout) == 0;
+        buffer_free(&text);
+        return !whole;
     }
-    if (argc == 2 && strcmp(argv[1], "--openapi") == 0) {
-        struct limits limits;
-        struct buffer document = {0};
-        limits_default(&limits);
-        openapi_document(&limits, &document);
-        fwrite(document.bytes, 1, document.length, stdout);
-        buffer_free(&document);
-        return document.failed || putchar('\n') == EOF;
-    }
-    fputs("safe-script-http is started by safe-script, not by hand: see safe-script serve\n"
-          "  --openapi   print the document of its routes (GET /openapi.json, with the default limits)\n",
-          stderr);
+    fputs("safe-script-http is started by safe-script, not by hand: see safe-script serve\n", stderr);
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        fprintf(stderr, "  %-11s %s\n", answers[i].flag, answers[i].help);
     return 2;
 }
 

@@ -85,6 +85,8 @@ const struct route route_table[] = {
      ANSWERS({200, json, "Health", "it does"})},
     {METHOD_GET, false, false, "/readyz", readyz, "200 when scripts can be run, else 503",
      ANSWERS({200, json, "Readiness", "scripts can be run"}, {503, json, "Readiness", "not now"})},
+    {METHOD_GET, false, false, "/metrics", scrape, "what there is to watch, for Prometheus",
+     ANSWERS({200, METRICS_TYPE, NULL, "every metric, in the text format 0.0.4"})},
     {METHOD_GET, false, false, "/openapi.json", openapi, "this interface, as an OpenAPI 3.1 document",
      ANSWERS({200, json, "OpenAPI", "the document"})},
     {METHOD_GET, false, false, "/", start_page, "the routes, for people", ANSWERS({200, plain, NULL, "a list"})},

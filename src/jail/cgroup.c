@@ -288,6 +288,20 @@ static void open_oom_event(struct cgroup *cgroup)
     }
 }
 
+uint64_t cgroups_memory(const struct cgroups *cgroups)
+{
+    const struct cgroup_file *file = &cgroup_files[FILE_MEMORY_USAGE];
+    for (int i = 0; i < cgroups->count; i++) {
+        const struct hierarchy *hierarchy = &cgroups->hierarchies[i];
+        if (!(hierarchy->controllers & CONTROLLER_BIT(MEMORY)))
+            continue;
+        auto_fd int fd = openat(hierarchy->own, cgroups->v2 ? file->v2 : file->v1, O_RDONLY | O_CLOEXEC);
+        uint64_t bytes = fd < 0 ? CGROUP_UNKNOWN : cgroup_number(fd, NULL);
+        return bytes == CGROUP_UNKNOWN ? 0 : bytes;
+    }
+    return 0;
+}
+
 struct cgroup *cgroup_new(struct cgroups *cgroups, struct fault *fault)
 {
     struct cgroup *cgroup = calloc(1, sizeof *cgroup);

@@ -31,6 +31,9 @@ void cgroups_close(struct cgroups *cgroups);
 /* "v1: memory, pids, cpuacct" */
 const char *cgroups_describe(const struct cgroups *cgroups);
 
+/* Memory of all runs together, in bytes; 0 where that cannot be told. */
+uint64_t cgroups_memory(const struct cgroups *cgroups);
+
 struct cgroup *cgroup_new(struct cgroups *cgroups, struct fault *fault);
 /* Removes it; it must be empty. */
 void cgroup_free(struct cgroup *cgroup);

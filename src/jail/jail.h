@@ -99,6 +99,9 @@ extern const struct layer layer_table[LAYER_COUNT];
 /* As logs, /v1/jail and messages have them; apart from the table, so that the front links words and no jail. */
 extern const char *const layer_names[LAYER_COUNT];
 
+/* A system call's name: "socket", or "system call 999". Returns text. */
+char *jail_call_name(int number, char *text, size_t size);
+
 /* The classes of attack of the threat model and the layers that each on its own stops that class. */
 struct attack_class {
     const char *name;

@@ -49,8 +49,7 @@ static const char *detail_name(int number, uint32_t value)
     return NULL;
 }
 
-/* "socket", or "system call 999". */
-static void put_call(int number, char *text, size_t size)
+char *jail_call_name(int number, char *text, size_t size)
 {
     char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
     if (name)
@@ -58,6 +57,7 @@ static void put_call(int number, char *text, size_t size)
     else
         snprintf(text, size, "system call %d", number);
     free(name);
+    return text;
 }
 
 /* Of several DENY rows the one whose detail was reported. */
@@ -113,7 +113,7 @@ void jail_denial_text(const struct denial *denial, const struct jail_plan *plan,
     char call[64];
     const struct call_row *row = denied_row(denial);
     const char *detail = detail_name(denial->number, denial->detail);
-    put_call(denial->number, call, sizeof call);
+    jail_call_name(denial->number, call, sizeof call);
     if (row && row->detail >= 0 && detail)
         snprintf(what, what_size, "%s(%s)", call, detail);
     else if (row && row->detail >= 0)
@@ -143,7 +143,7 @@ static void print_calls(const struct jail_plan *plan, enum verb verb, const char
         char call[64];
         if (row->verb != verb || (row->needs_processes && !plan->processes))
             continue;
-        put_call(row->number, call, sizeof call);
+        jail_call_name(row->number, call, sizeof call);
         printf("  %-24s %s", call, row->reason);
         for (size_t j = 0; j < COUNT(row->check) && row->check[j].compare != ARG_ANY; j++)
             print_check(&row->check[j], j ? " and " : "; where ");

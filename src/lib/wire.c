@@ -26,6 +26,8 @@ static const struct wire_row {
     [WIRE_STARTED] = {"STARTED", LINK_FRONT, DOWN, sizeof(struct wire_started), 3, 3},
     [WIRE_OUTCOME] = {"OUTCOME", LINK_FRONT, DOWN, sizeof(struct wire_outcome), 0, 0},
     [WIRE_REFUSED] = {"REFUSED", LINK_FRONT, DOWN, sizeof(struct wire_refused), 0, 0},
+    [WIRE_ASK_STATS] = {"ASK_STATS", LINK_FRONT, UP, sizeof(struct wire_empty), 0, 0},
+    [WIRE_STATS] = {"STATS", LINK_FRONT, DOWN, sizeof(struct wire_stats), 0, 0},
     [WIRE_PLAN] = {"PLAN", LINK_ZYGOTE, DOWN, 0, 0, 0},
     [WIRE_READY] = {"READY", LINK_ZYGOTE, UP, sizeof(struct wire_ready), 0, 0},
     [WIRE_SPAWN] = {"SPAWN", LINK_ZYGOTE, DOWN, sizeof(struct wire_spawn), 4, 10},
@@ -50,6 +52,7 @@ struct header {
 /* Both ends are one build; a larger body than WIRE_BYTES is a mistake of ours. */
 _Static_assert(sizeof(struct wire_outcome) <= WIRE_BYTES, "a message body fits");
 _Static_assert(sizeof(struct wire_setup) <= WIRE_BYTES, "a message body fits");
+_Static_assert(sizeof(struct wire_stats) <= WIRE_BYTES, "a message body fits");
 
 const char *wire_name(uint32_t type)
 {

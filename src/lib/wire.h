@@ -27,6 +27,8 @@ enum wire_type {
                        had to be started anew: forget what the first one wrote */
     WIRE_OUTCOME,   /* supervisor → front: the whole jail is dead; the pipes end. Last word on this id */
     WIRE_REFUSED,   /* supervisor → front: not run at all. Last word on this id */
+    WIRE_ASK_STATS, /* front → supervisor: what have you counted? */
+    WIRE_STATS,     /* supervisor → front: the answer */
     WIRE_PLAN,      /* supervisor → zygote: once, first */
     WIRE_READY,     /* zygote → supervisor: warm and able to clone */
     WIRE_SPAWN,     /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends), cgroup files
@@ -99,6 +101,21 @@ struct wire_refused {
     uint32_t reason; /* enum refusal */
     uint32_t retry_after_s;
 };
+/* Of the processes that are told apart in numbers. */
+enum wire_process { PROCESS_SUPERVISOR, PROCESS_STARTER, PROCESS_FRONT, PROCESS_ZYGOTE, PROCESS_COUNT };
+enum { WIRE_SLOT_STATES = 6 };
+struct wire_stats {
+    uint64_t started_s;                /* when the server started, seconds since 1970 */
+    uint64_t slots[WIRE_SLOT_STATES];  /* by enum slot_state */
+    uint64_t pool, concurrency, queue; /* as they were set or chosen */
+    uint64_t queued;
+    uint64_t jails_made, jails_failed;
+    uint64_t runs_restarted;
+    uint64_t restarts[PROCESS_COUNT], recycled;
+    uint64_t resident_bytes[PROCESS_COUNT];
+    uint64_t cgroup_bytes;            /* of all runs together; 0 where no cgroup counts */
+    uint64_t log_lost[PROCESS_COUNT]; /* the supervisor's; the front knows its own */
+};
 struct wire_spawn {
     uint64_t slot;
     uint64_t disk_bytes; /* size of the tmpfs: fixed at the mount, so not in WIRE_START */
@@ -154,6 +171,7 @@ struct wire_message {
         struct wire_started started;
         struct wire_outcome outcome;
         struct wire_refused refused;
+        struct wire_stats stats;
         struct wire_spawn spawn;
         struct wire_spawned spawned;
         struct wire_spawn_failed spawn_failed;

@@ -206,6 +206,7 @@ void front_lost(struct engine *engine, int status)
         engine->quit = true;
         return;
     }
+    engine->counts.restarts[PROCESS_FRONT]++;
     log_event(LOG_ERROR, "the front ended and is started again", log_number("status", status));
     runs_orphan(engine);
 }
@@ -240,6 +241,7 @@ void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
         engine->limits_wanted = engine->settings->limits;
     }
     child_ended(&zygote->child, lived);
+    engine->counts.restarts[PROCESS_ZYGOTE] += !zygote->dismissed;
     if (!engine->quit && !zygote->dismissed)
         log_event(LOG_ERROR, "a zygote ended and is started again", log_number("status", status));
     /* What was asked of it and not answered will not come; what it had cloned are our children and live on. */
@@ -268,6 +270,7 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
               log_number("ms", (now_us() - zygote->child.started_us) / 1000));
     if (zygote != &engine->next_zygote)
         return;
+    engine->counts.recycled++;
     /* It takes over. The old one leaves when its socket closes; its runs are ours and stay. */
     struct zygote old = engine->zygote;
     for (size_t i = 0; i < engine->slot_count; i++) {
@@ -305,6 +308,7 @@ static bool zygote_message(struct engine *engine, struct zygote *zygote, struct 
         log_fault(LOG_ERROR, "the zygote could not clone", &message->spawn_failed.fault);
         engine->jail_fault = message->spawn_failed.fault;
         engine->jail_failures++;
+        engine->counts.jails_failed++;
         engine->spawn_retry_us = now_us() + 200000;
         slot_free(engine, slot);
         return true;

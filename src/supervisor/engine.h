@@ -27,13 +27,13 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum slot_state {
-    SLOT_FREE,
-    SLOT_SPAWNING, /* SPAWN sent to the zygote */
-    SLOT_ENTERING, /* SPAWNED; it closes its jail */
-    SLOT_WAITING,  /* jailed, in the pool */
-    SLOT_RUNNING,
-    SLOT_DYING, /* killed or failed; wait4() will tell */
+enum slot_state { /* WIRE_SLOT_STATES of them */
+                  SLOT_FREE,
+                  SLOT_SPAWNING, /* SPAWN sent to the zygote */
+                  SLOT_ENTERING, /* SPAWNED; it closes its jail */
+                  SLOT_WAITING,  /* jailed, in the pool */
+                  SLOT_RUNNING,
+                  SLOT_DYING, /* killed or failed; wait4() will tell */
 };
 
 /* What an epoll event is about; its pointer is the event's data. */
@@ -114,6 +114,14 @@ struct unsent {
     struct wire_message message;
 };
 
+/* What has happened since the start, for WIRE_STATS. */
+struct counts {
+    uint64_t started_s;
+    uint64_t jails_made, jails_failed;
+    uint64_t runs_restarted;
+    uint64_t restarts[PROCESS_COUNT], recycled;
+};
+
 struct program {
     char path[4096 + 32];
     int fd; /* O_PATH of it */
@@ -170,6 +178,7 @@ struct engine {
     unsigned by_id_bits;
     uint64_t mean_wall_us; /* of the last runs */
 
+    struct counts counts;
     unsigned jail_failures; /* in a row */
     struct fault jail_fault;
     uint64_t spawn_retry_us;
@@ -248,6 +257,9 @@ void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state st
 
 /* notify.c: system calls that the jail's filter refused or asks about */
 void slot_notified(struct engine *engine, struct slot *slot);
+
+/* stats.c */
+void stats_send(struct engine *engine); /* answers WIRE_ASK_STATS */
 
 /* runs.c: what was asked for, from RUN to its last word */
 int runs_open(struct engine *engine, struct fault *fault);

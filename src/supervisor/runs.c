@@ -279,6 +279,10 @@ static void run_cancelled(struct engine *engine, const struct wire_cancel *cance
 static bool front_message(struct engine *engine, struct wire_message *message)
 {
     const struct wire_run *asked = &message->run;
+    if (message->type == WIRE_ASK_STATS) {
+        stats_send(engine);
+        return true;
+    }
     if (message->type == WIRE_RUN && asked->id && !*find(engine, asked->id) && asked->owner < OWNERS &&
         limits_in_bounds(engine, &asked->limits) && message->fd_count == (asked->has_stdin ? 2 : 1)) {
         run_asked(engine, message);

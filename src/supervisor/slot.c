@@ -147,6 +147,7 @@ static void spawn_failed(struct engine *engine, const struct fault *fault)
 {
     engine->jail_fault = *fault;
     engine->jail_failures++;
+    engine->counts.jails_failed++;
     uint64_t wait_ms = engine->jail_failures < 3 ? 10 : engine->jail_failures < 10 ? 200 : 2000;
     engine->spawn_retry_us = now_us() + wait_ms * 1000;
     if (engine->jail_failures == 1 || engine->jail_failures == 3 || engine->jail_failures % 30 == 0)
@@ -281,6 +282,7 @@ void slot_control(struct engine *engine, struct slot *slot)
         if ((engine->plan.layers & ~slot->layers) == 0 &&
             (slot->listener < 0 || engine_watch(engine, slot->listener, &slot->listener_source) == 0)) {
             engine->jail_failures = 0;
+            engine->counts.jails_made++;
             epoll_ctl(engine->epoll, EPOLL_CTL_DEL, slot->control, NULL);
             slot_set_state(engine, slot, SLOT_WAITING);
             return;
@@ -536,6 +538,7 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     if ((slot->facts.cause == CAUSE_WALL || slot->facts.cause == CAUSE_CPU) && WIFEXITED(status))
         slot->facts.cause = CAUSE_NONE; /* it came to its end before our signal did */
     if ((outside || slot->facts.cause == CAUSE_LOST) && run->starts < STARTS_MOST && !engine->quit) {
+        engine->counts.runs_restarted++;
         log_event(LOG_WARNING, "a run was killed from outside and is started anew", log_number("pid", slot->pid));
         slot_free(engine, slot);
         run_requeue(engine, run);

@@ -476,6 +476,7 @@ void engine_grow(struct engine *engine)
 int engine_open(struct engine *engine, struct fault *fault)
 {
     sigset_t mask;
+    engine->counts.started_s = (uint64_t)time(NULL);
     engine->unsent_tail = &engine->unsent_head;
     engine->starter.socket = engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};

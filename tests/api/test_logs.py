@@ -9,19 +9,13 @@ import time
 import pytest
 
 import harness
-from harness import HELLO, alive, descendants, wait_until
+from harness import HELLO, alive, wait_until
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 def user(mode):
     return {"user": mode == "user"}
-
-
-def relay(server):
-    """The process between the server and whoever reads its log: alone with the reading end of our pipe."""
-    found = [each for each in descendants(server.pid) if each.name == "safe-script-log"]
-    return found[0] if found else None
 
 
 # Its format.
@@ -63,11 +57,8 @@ def test_an_unknown_format_is_an_error(cli):
 
 def fill(server):
     """Requests until the log can hold no more; each must be answered. Returns how many."""
-    runs = 1500
-    if harness.IS_ROOT:  # makes our pipe as small as the reader's
-        with open(f"/proc/{relay(server).pid}/fd/0", "rb") as pipe:
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
-        runs = 150
+    server.shrink_log()
+    runs = 150 if harness.IS_ROOT else 1500
     for _ in range(runs):
         server.assert_serves()
     return runs
@@ -140,7 +131,7 @@ def test_what_is_said_last_is_written(start_server, mode):
     """Also where all of the server is killed at once: the relay ends when everything is written, and by itself."""
     server = start_server(**user(mode))
     ids = [server.run(HELLO)["id"] for _ in range(30)]
-    process = relay(server)
+    process = server.log_relay()
     server.process.kill()
     server.wait_exit()
     wait_until(lambda: not alive(process), "the end of the relay")
@@ -149,22 +140,22 @@ def test_what_is_said_last_is_written(start_server, mode):
 
 def test_a_killed_relay_is_replaced(start_server, mode):
     server = start_server(**user(mode))
-    first = relay(server)
+    first = server.log_relay()
     time.sleep(1.1)  # one that dies within its first second is not started again
     os.kill(first.pid, signal.SIGKILL)
-    wait_until(lambda: relay(server) and relay(server).pid != first.pid, "another relay")
+    wait_until(lambda: server.log_relay() and server.log_relay().pid != first.pid, "another relay")
     record = server.run(HELLO)
     wait_until(lambda: any(record["id"] in line for line in server.log_lines()), "the run's line")
 
 
 def test_the_relay_can_do_nothing_else(start_server):
     server = start_server()
-    status = dict(line.split(":\t", 1) for line in harness.pathlib.Path(f"/proc/{relay(server).pid}/status").read_text().splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in harness.pathlib.Path(f"/proc/{server.log_relay().pid}/status").read_text().splitlines() if ":\t" in line)
     assert status["Seccomp"] == "2"
     assert status["NoNewPrivs"] == "1"
     assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh")} == {0}
     if harness.IS_ROOT:
-        assert sorted(os.listdir(f"/proc/{relay(server).pid}/fd")) == ["0", "1"]
+        assert sorted(os.listdir(f"/proc/{server.log_relay().pid}/fd")) == ["0", "1"]
 
 
 @pytest.mark.parametrize("format_", ("json", "text"))

@@ -417,7 +417,7 @@ static void welcome(struct front *front, const struct listener *listener, int fd
     waiting_look(connection, false); /* often the head is there already */
 }
 
-static void listeners_watch(struct front *front, uint32_t events)
+void listeners_watch(struct front *front, uint32_t events)
 {
     for (size_t i = 0; i < front->listener_count; i++) {
         struct epoll_event event = {.events = events, .data.ptr = &front->listeners[i].watch};

@@ -92,6 +92,17 @@ static void supervisor_lost(struct front *front, int result)
     front->exit_status = 1;
 }
 
+/* Sockets that a service manager holds lose nobody while we do not accept: who connects waits for a server that can run
+ * scripts, this one or the next. */
+static void take_state(struct front *front, enum serving serving)
+{
+    front->serving = serving;
+    if (front->setup.inherited && serving == SERVING_READY)
+        listeners_watch(front, EPOLLIN);
+    if (front->setup.inherited && serving == SERVING_DRAINING)
+        listeners_close(front);
+}
+
 static void supervisor_ready(struct front *front, struct watch *watch, uint32_t events)
 {
     struct wire_message message;
@@ -107,7 +118,7 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
             routes_settings(front); /* without memory the old ones stay */
             wire_close_fds(&message);
         } else if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
-            front->serving = message.state.serving;
+            take_state(front, message.state.serving);
         } else if (message.type == WIRE_STATS) {
             scrape_answer(front, &message.stats);
         } else if (message.type == WIRE_QUEUED || message.type == WIRE_STARTED || message.type == WIRE_OUTCOME ||
@@ -228,7 +239,8 @@ static int open_listeners(struct front *front, struct wire_message *setup)
         listener->watch.ready = connection_accept;
         front->listener_count++;
         if (getsockopt(listener->fd, SOL_SOCKET, SO_DOMAIN, &listener->family, &size) ||
-            fcntl(listener->fd, F_SETFL, O_NONBLOCK) || front_watch(front, listener->fd, &listener->watch, EPOLLIN))
+            fcntl(listener->fd, F_SETFL, O_NONBLOCK) ||
+            front_watch(front, listener->fd, &listener->watch, front->setup.inherited ? 0 : EPOLLIN))
             return -1;
     }
     return 0;

@@ -245,7 +245,8 @@ void connections_reap(struct front *front);
 int connection_deadlines(struct front *front);
 void connections_close(struct front *front);
 
-/* Takes no new ones. */
+/* Takes new ones with EPOLLIN, none for now with 0, and none any more. */
+void listeners_watch(struct front *front, uint32_t events);
 void listeners_close(struct front *front);
 
 /* ---- flights: runs between WIRE_RUN and their last word ---- */

@@ -63,6 +63,7 @@ enum begun { BEGUN_FRONT, BEGUN_ZYGOTE, BEGUN_COUNT };
 struct wire_setup {
     struct limits limits;
     uint32_t listeners; /* number of listening descriptors that follow the descriptions */
+    uint32_t inherited; /* somebody else has them open, too: what waits there is served by who comes after us */
     uint32_t max_connections;
     uint64_t body_timeout_ms;           /* a request must be whole within this */
     uint64_t idle_timeout_ms;           /* a kept-alive connection without a request */

@@ -65,6 +65,7 @@ static struct wire_message front_settings(struct engine *engine)
     struct wire_message message = {.type = WIRE_SETUP};
     message.setup = (struct wire_setup){
         .limits = settings->limits,
+        .inherited = engine->listening_count && engine->listening[0].inherited,
         .max_connections = (uint32_t)settings->connections,
         .body_timeout_ms = settings->body_timeout_ms,
         .idle_timeout_ms = settings->idle_timeout_ms,
@@ -93,9 +94,9 @@ static void front_setup(struct engine *engine)
 {
     engine->limits_told = (struct limits){{0}};
     struct wire_message message = front_settings(engine);
-    message.setup.listeners = (uint32_t)engine->listener_count;
-    for (size_t i = 0; i < engine->listener_count; i++)
-        message.fds[message.fd_count++] = engine->listeners[i];
+    message.setup.listeners = (uint32_t)engine->listening_count;
+    for (size_t i = 0; i < engine->listening_count; i++)
+        message.fds[message.fd_count++] = engine->listening[i].fd;
     if (wire_send(engine->front.socket, &message) != WIRE_OK)
         log_event(LOG_ERROR, "the front did not take its setup");
     front_tell_state(engine);
@@ -239,6 +240,7 @@ void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
     if (zygote == &engine->next_zygote && limits_wait(engine) && !zygote->dismissed) {
         log_event(LOG_ERROR, "no zygote can be had under the new limits: the old ones stay");
         engine->limits_wanted = engine->settings->limits;
+        reload_done(engine);
     }
     child_ended(&zygote->child, lived);
     engine->counts.restarts[PROCESS_ZYGOTE] += !zygote->dismissed;

@@ -15,6 +15,7 @@
 #include "cgroup.h"
 #include "interpreter.h"
 #include "jail.h"
+#include "listen.h"
 #include "queue.h"
 #include "relay.h"
 #include "run.h"
@@ -157,8 +158,8 @@ struct engine {
     struct unsent *unsent_head, **unsent_tail;
     uint64_t unsent_us; /* when one of them last went out */
     int description;    /* memfd: the bodies of /v1/jail and /v1/environments, a line each */
-    int listeners[LISTEN_MOST];
-    size_t listener_count;
+    struct listening listening[LISTEN_MOST];
+    size_t listening_count;
 
     struct zygote zygote, next_zygote; /* next: being warmed to take over */
 
@@ -184,6 +185,8 @@ struct engine {
     uint64_t spawn_retry_us;
     uint64_t started_us; /* when the last run began */
     bool draining, quit;
+    bool reloading;                         /* the service manager has been told so */
+    uint64_t watchdog_us, watchdog_next_us; /* the service manager's; 0: it has none */
     uint64_t drain_deadline_us;
     enum serving serving;
 };
@@ -226,6 +229,8 @@ void engine_grow(struct engine *engine);
 /* reload.c */
 void engine_reload(struct engine *engine);
 bool limits_wait(const struct engine *engine); /* for a zygote */
+/* The new settings are in force, or will never be: the service manager is told. */
+void reload_done(struct engine *engine);
 /* Puts limits in force: a zygote that makes jails for them has taken over. */
 void limits_take(struct engine *engine, const struct limits *limits);
 
@@ -278,6 +283,7 @@ void runs_bound(struct engine *engine);
 uint64_t runs_deadline(const struct engine *engine); /* UINT64_MAX: none */
 
 /* supervisor.c */
-void engine_balance(struct engine *engine); /* starts queued runs, refills the pool */
+void engine_tell_service(const struct engine *engine); /* what it serves */
+void engine_balance(struct engine *engine);            /* starts queued runs, refills the pool */
 
 #endif

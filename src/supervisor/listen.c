@@ -1,6 +1,7 @@
 #include "listen.h"
 
 #include "scope.h"
+#include "service.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -99,10 +100,48 @@ int listen_open(const char *address, struct fault *fault)
     return error ? refuse(fault, "bind", error, address) : take_fd(&fd);
 }
 
-void listen_remove(const struct settings *settings)
+/* "127.0.0.1:80", "[::1]:80", "unix:/path", as the settings have them. */
+static void name_socket(struct listening *listening)
 {
-    for (size_t i = 0; i < settings->listen_count; i++) {
-        if (strncmp(settings->listen[i], unix_prefix, sizeof unix_prefix - 1) == 0)
-            unlink(settings->listen[i] + sizeof unix_prefix - 1);
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof name;
+    char host[64] = "", port[8] = "";
+    getsockname(listening->fd, (struct sockaddr *)&name, &size);
+    if (name.ss_family == AF_UNIX) {
+        const struct sockaddr_un *local = (const struct sockaddr_un *)&name;
+        snprintf(listening->address, sizeof listening->address, "%s%s%s", unix_prefix, *local->sun_path ? "" : "@",
+                 local->sun_path + !*local->sun_path);
+        return;
+    }
+    getnameinfo((struct sockaddr *)&name, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(listening->address, sizeof listening->address, name.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host,
+             port);
+}
+
+int listen_all(const struct settings *settings, struct listening listening[LISTEN_MOST], struct fault *fault)
+{
+    int fds[LISTEN_MOST];
+    const char *names[LISTEN_MOST];
+    int count = service_sockets(fds, names, LISTEN_MOST, fault);
+    for (int i = 0; i < count; i++) {
+        listening[i] = (struct listening){.fd = fds[i], .inherited = true};
+        name_socket(&listening[i]);
+    }
+    for (size_t i = 0; count == 0 && i < settings->listen_count; i++) {
+        listening[i].fd = listen_open(settings->listen[i], fault);
+        if (listening[i].fd < 0) {
+            listen_remove(listening, i);
+            return -1;
+        }
+        snprintf(listening[i].address, sizeof listening[i].address, "%s", settings->listen[i]);
+    }
+    return count ? count : (int)settings->listen_count;
+}
+
+void listen_remove(const struct listening *listening, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!listening[i].inherited && strncmp(listening[i].address, unix_prefix, sizeof unix_prefix - 1) == 0)
+            unlink(listening[i].address + sizeof unix_prefix - 1);
     }
 }

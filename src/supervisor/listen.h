@@ -5,6 +5,12 @@
 #include "fault.h"
 #include "settings.h"
 
+struct listening {
+    int fd;
+    bool inherited; /* the service manager's: it has it open, too, and connections wait there when we are gone */
+    char address[160];
+};
+
 /* Whether it is an address at all; nothing is opened. Returns 0, or -1 with *fault. */
 int listen_check(const char *address, struct fault *fault);
 
@@ -12,7 +18,11 @@ int listen_check(const char *address, struct fault *fault);
  * descriptor, or -1 with *fault. */
 int listen_open(const char *address, struct fault *fault);
 
-/* Removes the Unix sockets' files. */
-void listen_remove(const struct settings *settings);
+/* The sockets that a service manager has passed to us, or else those of the settings. Returns how many, or -1 with
+ * *fault and none open. */
+int listen_all(const struct settings *settings, struct listening listening[LISTEN_MOST], struct fault *fault);
+
+/* Removes the files of Unix sockets that are ours. */
+void listen_remove(const struct listening *listening, size_t count);
 
 #endif

@@ -80,6 +80,9 @@ static void manual(void)
     puts(".SH SIGNALS\nSIGTERM and SIGINT: no new runs, those in flight end within the grace time, exit status 0. "
          "Again: at once.\nSIGHUP: the settings are read again; what is in flight goes on under the old ones; a "
          "configuration that is broken changes nothing, and the log says why.\n"
+         ".SH SERVICE MANAGER\nSockets passed as sd_listen_fds(3) has it are served instead of the listen setting; "
+         "connections wait on them while no server is ready. sd_notify(3) is told READY=1, RELOADING=1, STOPPING=1, "
+         "STATUS= and WATCHDOG=1.\n"
          ".SH EXIT STATUS\n"
          ".B run\nexits with 0 only for status ok, 1 for any other, 2 for usage.\n"
          ".B doctor\nexits with 1 below the minimum.\n"
@@ -247,14 +250,15 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
 
 static void greet(const struct engine *engine)
 {
-    const struct settings *settings = engine->settings;
-    const char *first = settings->listen[0];
+    const char *first = engine->listening[0].address;
     bool on_path = strncmp(first, "unix:", 5) == 0;
     printf("safe-script %s, %s\n", SAFE_SCRIPT_VERSION, engine->interpreter.version);
     puts("The jail here:");
-    describe_text(stdout, &engine->plan, engine->reports, (unsigned)settings->walls);
-    for (size_t i = 0; i < settings->listen_count; i++)
-        printf("Listening on %s%s\n", strncmp(settings->listen[i], "unix:", 5) ? "http://" : "", settings->listen[i]);
+    describe_text(stdout, &engine->plan, engine->reports, (unsigned)engine->settings->walls);
+    for (size_t i = 0; i < engine->listening_count; i++) {
+        const char *address = engine->listening[i].address;
+        printf("Listening on %s%s\n", strncmp(address, "unix:", 5) ? "http://" : "", address);
+    }
     printf("Try:\n  curl %s%s%s/execute -H 'Content-Type: application/json' \\\n"
            "    -d '{\"script\": \"def main():\\n    print(\\\"hello world\\\")\\n    return {\\\"message\\\": "
            "\\\"done\\\"}\"}'\n",
@@ -279,29 +283,24 @@ static int serve(int argc, char **argv)
     }
     if (status || settings.check_config)
         return status;
-    for (size_t i = 0; i < settings.listen_count; i++) {
-        int fd = listen_open(settings.listen[i], &fault);
-        if (fd < 0) {
-            settings.listen_count = i;
-            listen_remove(&settings);
-            return fail(&fault);
-        }
-        engine.listeners[engine.listener_count++] = fd;
-    }
+    int listening = listen_all(&settings, engine.listening, &fault);
+    if (listening < 0)
+        return fail(&fault);
+    engine.listening_count = (size_t)listening;
     static char front_name[] = "safe-script-http", *front_argv[] = {front_name, NULL};
     engine.front_program.argv = front_argv;
     if (open_engine(&engine, &settings, "safe-script-http", &fault)) {
         engine_close(&engine);
-        listen_remove(&settings);
+        listen_remove(engine.listening, engine.listening_count);
         return fail(&fault);
     }
     greet(&engine);
-    for (size_t i = 0; i < settings.listen_count; i++)
-        log_event(LOG_INFO, "listening", log_text("address", settings.listen[i]));
+    for (size_t i = 0; i < engine.listening_count; i++)
+        log_event(LOG_INFO, "listening", log_text("address", engine.listening[i].address));
     engine_relay_log(&engine);
     status = engine_serve(&engine);
     engine_close(&engine);
-    listen_remove(&settings);
+    listen_remove(engine.listening, engine.listening_count);
     log_event(LOG_INFO, "stopped");
     relay_close(&engine.relay);
     return status;

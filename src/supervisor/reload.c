@@ -7,7 +7,9 @@
 #include "engine.h"
 
 #include "log.h"
+#include "service.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static void keeps_old(const char *key)
@@ -51,11 +53,25 @@ static void drop_surplus(struct engine *engine)
     }
 }
 
+void reload_done(struct engine *engine)
+{
+    if (!engine->reloading || limits_wait(engine))
+        return;
+    engine->reloading = false;
+    engine_tell_service(engine);
+}
+
 void engine_reload(struct engine *engine)
 {
     struct settings fresh;
-    if (engine->draining || read_again(engine, &fresh))
+    if (engine->draining)
         return;
+    engine->reloading = true;
+    service_tell("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_us());
+    if (read_again(engine, &fresh)) {
+        reload_done(engine);
+        return;
+    }
     engine->limits_wanted = fresh.limits;
     fresh.limits = engine->settings->limits;
     *engine->settings = fresh;
@@ -70,6 +86,7 @@ void engine_reload(struct engine *engine)
     }
     log_event(LOG_INFO, limits_wait(engine) ? "the configuration was read again: its limits await a zygote"
                                             : "the configuration was read again");
+    reload_done(engine);
     log_open("supervisor", (enum log_level)fresh.log_level,
              (enum log_format)fresh.log_format); /* last: that line is under the old level */
 }
@@ -88,4 +105,5 @@ void limits_take(struct engine *engine, const struct limits *limits)
     }
     front_tell_settings(engine);
     log_event(LOG_INFO, "new limits are in force");
+    reload_done(engine);
 }

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "policy.h"
 #include "scope.h"
+#include "service.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -170,6 +171,16 @@ static void drop_odd_slots(struct engine *engine)
     }
 }
 
+void engine_tell_service(const struct engine *engine)
+{
+    static const char *const words[] = {
+        [SERVING_STARTING] = "STATUS=no jail can be had yet",
+        [SERVING_READY] = "READY=1\nSTATUS=ready",
+        [SERVING_DRAINING] = "STOPPING=1\nSTATUS=finishing what is in flight",
+    };
+    service_tell("%s", words[engine->serving]);
+}
+
 static void update_serving(struct engine *engine)
 {
     enum serving serving = engine->draining                                                      ? SERVING_DRAINING
@@ -183,6 +194,7 @@ static void update_serving(struct engine *engine)
     if (serving == SERVING_READY)
         log_event(LOG_INFO, "ready", log_number("pool", engine->in_state[SLOT_WAITING]));
     front_tell_state(engine);
+    engine_tell_service(engine);
 }
 
 static void keep_children(struct engine *engine)
@@ -277,10 +289,10 @@ static void signal_event(struct engine *engine)
     reap(engine);
 }
 
-static void zygote_hangs(struct engine *engine)
+static void zygote_hangs(const struct zygote *zygote)
 {
-    log_event(LOG_ERROR, "a zygote does not answer and is ended", log_number("pid", engine->zygote.child.pid));
-    child_kill(&engine->zygote.child); /* zygote_lost() frees its slots */
+    log_event(LOG_ERROR, "a zygote does not answer and is ended", log_number("pid", zygote->child.pid));
+    child_kill(&zygote->child); /* zygote_lost() frees its slots */
 }
 
 static void front_hangs(struct engine *engine)
@@ -311,14 +323,17 @@ static int look_at_clock(struct engine *engine)
             if (now < slot->state_us + ENTER_TIMEOUT_US)
                 SOONER(slot->state_us + ENTER_TIMEOUT_US);
             else
-                zygote_hangs(engine);
+                zygote_hangs(&engine->zygote);
         }
     }
-    if (engine->zygote.child.pid && !engine->zygote.child.ready) {
-        if (now < engine->zygote.child.started_us + WARM_TIMEOUT_US)
-            SOONER(engine->zygote.child.started_us + WARM_TIMEOUT_US);
+    for (int i = 0; i < 2; i++) {
+        const struct zygote *zygote = i ? &engine->next_zygote : &engine->zygote;
+        if (!zygote->child.pid || zygote->child.ready)
+            continue;
+        if (now < zygote->child.started_us + WARM_TIMEOUT_US)
+            SOONER(zygote->child.started_us + WARM_TIMEOUT_US);
         else
-            zygote_hangs(engine);
+            zygote_hangs(zygote);
     }
     if (engine->unsent_head && engine->front.pid) {
         if (now < engine->unsent_us + FRONT_TIMEOUT_US)
@@ -339,6 +354,12 @@ static int look_at_clock(struct engine *engine)
         SOONER(engine->started_us + REFILL_WAIT_US);
     if (engine->zygote.child.ready)
         SOONER(now + 60000000); /* recycling by age needs no better clock */
+    if (engine->watchdog_us && now >= engine->watchdog_next_us) {
+        service_tell("WATCHDOG=1");
+        engine->watchdog_next_us = now + engine->watchdog_us;
+    }
+    if (engine->watchdog_us)
+        SOONER(engine->watchdog_next_us);
 #undef SOONER
     return next == UINT64_MAX ? -1 : next <= now ? 0 : (int)((next - now + 999) / 1000);
 }
@@ -490,6 +511,7 @@ int engine_open(struct engine *engine, struct fault *fault)
         return fault_set(fault, "supervisor", "calloc", errno, "slots");
     engine_grow(engine);
     engine->limits_wanted = engine->settings->limits;
+    engine->watchdog_us = service_watchdog_us();
     if (runs_open(engine, fault))
         return -1;
     sigemptyset(&mask);

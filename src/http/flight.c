@@ -1,4 +1,4 @@
-#include "front.h"
+#include "flight.h"
 #include "log.h"
 #include "outcome.h"
 #include "record.h"
@@ -28,46 +28,7 @@ enum {
     OVERDUE_MS = 2000,
     /* The supervisor ends a run at its wall-clock limit; so much later we ask for it, in case its clock has failed. */
     LATE_MS = 1000,
-    CHUNK_BYTES = 64 * 1024,
-    CHUNKS = 8, /* of one pipe at a time: the others have their turn */
 };
-
-enum stream_kind { STREAM_REPORT, STREAM_STDOUT, STREAM_STDERR, STREAM_COUNT };
-
-struct stream {
-    struct watch watch;
-    struct flight *flight;
-    int fd; /* -1: ended, or not begun */
-    bool watched;
-    struct buffer own; /* what is kept of it, unless a run that is kept does that */
-    uint64_t keep, total;
-};
-
-struct flight {
-    struct stream streams[STREAM_COUNT]; /* first: the first watch's address is the flight's */
-    uint64_t id;
-    char name[RUN_NAME_BYTES + 1];
-    uint8_t nonce[NONCE_BYTES];
-    struct connection *client; /* NULL: gone, or answered */
-    struct kept *run;          /* NULL: nobody can ask for it by its name */
-    bool record, async;
-    const char *environment;
-    struct limits limits;
-    uint32_t owner;
-    int job, input; /* until they are sent */
-    bool cancel_unsent;
-    enum cause cancelled; /* what we cancelled it for */
-    bool over;
-    struct facts facts;
-    unsigned http;     /* of the answer; 0: there was nobody to answer */
-    uint64_t asked_us; /* when its request was whole */
-    uint64_t since_ms;
-    uint64_t deadline_ms; /* of the run, from its first start; 0: not started */
-    struct flight_list *list;
-    struct flight *previous, *next;
-};
-
-_Static_assert(offsetof(struct flight, streams) == 0 && offsetof(struct stream, watch) == 0, "front_bury() frees it");
 
 /* ---- lists and places ---- */
 
@@ -123,31 +84,6 @@ static bool take_place(struct front *front, struct flight *flight)
     return true;
 }
 
-/* Which of a kept run's streams it is; -1: none. */
-static int output_of(const struct stream *stream)
-{
-    const struct flight *flight = stream->flight;
-    ptrdiff_t output = stream - &flight->streams[STREAM_STDOUT];
-    return flight->run && output >= 0 ? (int)output : -1;
-}
-
-static struct span stream_kept(const struct stream *stream)
-{
-    int output = output_of(stream);
-    const struct buffer *kept = output < 0 ? &stream->own : &stream->flight->run->events.text[output];
-    return (struct span){kept->bytes, kept->length};
-}
-
-/* Closing alone does not take a pipe out of our epoll while somebody else has it open, too: a child that the supervisor
- * has just forked. */
-static void stream_end(struct front *front, struct stream *stream)
-{
-    if (stream->watched)
-        epoll_ctl(front->epoll, EPOLL_CTL_DEL, stream->fd, NULL);
-    drop_fd(&stream->fd);
-    stream->watched = false;
-}
-
 static void flight_free(struct front *front, struct flight *flight)
 {
     if (flight->run)
@@ -155,11 +91,7 @@ static void flight_free(struct front *front, struct flight *flight)
     if (find(front, flight->id) == flight)
         front->flights[(uint32_t)flight->id] = NULL;
     list_leave(flight);
-    for (size_t i = 0; i < STREAM_COUNT; i++) {
-        stream_end(front, &flight->streams[i]);
-        buffer_free(&flight->streams[i].own);
-        flight->streams[i].watch.ready = NULL;
-    }
+    pipes_free(front, flight);
     drop_fd(&flight->job);
     drop_fd(&flight->input);
     front_bury(front, &flight->streams[0].watch);
@@ -202,7 +134,7 @@ void flight_flush(struct front *front)
         epoll_ctl(front->epoll, EPOLL_CTL_MOD, front->supervisor, &event);
 }
 
-static void cancel(struct front *front, struct flight *flight, enum cause cause)
+void flight_kill(struct front *front, struct flight *flight, enum cause cause)
 {
     if (flight->cancelled != CAUSE_NONE || flight->over)
         return;
@@ -233,16 +165,13 @@ static int sealed_memfd(const char *name, const struct buffer *bytes)
     return take_fd(&fd);
 }
 
-static void stream_ready(struct front *front, struct watch *watch, uint32_t events);
-
 static struct flight *flight_new(const struct front *front, uint64_t owner)
 {
     struct flight *flight = calloc(1, sizeof *flight);
     if (!flight)
         return NULL;
     flight->job = flight->input = -1;
-    for (size_t i = 0; i < STREAM_COUNT; i++)
-        flight->streams[i] = (struct stream){.watch.ready = stream_ready, .flight = flight, .fd = -1};
+    pipes_open(flight);
     if (getrandom(flight->nonce, NONCE_BYTES, 0) != NONCE_BYTES || runs_name(&front->runs, owner, flight->name)) {
         free(flight);
         return NULL;
@@ -386,7 +315,7 @@ static void say_end(struct front *front, struct flight *flight, struct record *r
     buffer_free(&body);
 }
 
-static void finish(struct front *front, struct flight *flight)
+void flight_finish(struct front *front, struct flight *flight)
 {
     struct stream *stream = &flight->streams[STREAM_REPORT];
     struct report report;
@@ -426,100 +355,23 @@ void flight_abandon(struct front *front, struct flight *flight)
         flight_free(front, flight); /* nobody has heard of it */
         return;
     }
-    for (size_t i = 0; i < STREAM_COUNT; i++)
-        stream_end(front, &flight->streams[i]);
+    pipes_end(front, flight);
     if (flight->over) {
-        finish(front, flight);
+        flight_finish(front, flight);
         return;
     }
-    cancel(front, flight, CAUSE_CANCELLED);
+    flight_kill(front, flight, CAUSE_CANCELLED);
     list_leave(flight);
 }
 
 void flight_cancel(struct front *front, struct flight *flight)
 {
     if (flight->list != &front->unsent) {
-        cancel(front, flight, CAUSE_CANCELLED);
+        flight_kill(front, flight, CAUSE_CANCELLED);
         return;
     }
     flight->facts.cause = CAUSE_CANCELLED; /* the supervisor has never heard of it */
-    finish(front, flight);
-}
-
-/* ---- the pipes ---- */
-
-static void stream_full(struct front *front, struct stream *stream)
-{
-    struct flight *flight = stream->flight;
-    bool report = stream == &flight->streams[STREAM_REPORT];
-    if (report && stream->total > stream->keep) {
-        cancel(front, flight, CAUSE_RESULT);
-        buffer_free(&stream->own);
-    } else if (!report && stream->total > stream->keep * OUTPUT_KILL_FACTOR) {
-        cancel(front, flight, CAUSE_OUTPUT);
-    }
-}
-
-static void stream_keep(struct stream *stream, const char *bytes, size_t length)
-{
-    int output = output_of(stream);
-    if (output < 0) {
-        buffer_append(&stream->own, bytes, length);
-        return;
-    }
-    events_output(&stream->flight->run->events, (unsigned)output, bytes, length);
-    runs_told(stream->flight->run);
-}
-
-/* Reads what is there, at most `chunks` times. */
-static void stream_read(struct front *front, struct stream *stream, int chunks)
-{
-    static char chunk[CHUNK_BYTES];
-    while (stream->fd >= 0 && chunks-- > 0) {
-        ssize_t length = read(stream->fd, chunk, sizeof chunk);
-        if (length < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (length <= 0) {
-            stream_end(front, stream);
-            return;
-        }
-        uint64_t room = stream->keep > stream->total ? stream->keep - stream->total : 0;
-        stream_keep(stream, chunk, room < (size_t)length ? (size_t)room : (size_t)length);
-        stream->total += (size_t)length;
-        stream_full(front, stream);
-    }
-}
-
-static bool streams_ended(const struct flight *flight)
-{
-    for (size_t i = 0; i < STREAM_COUNT; i++) {
-        if (flight->streams[i].fd >= 0)
-            return false;
-    }
-    return true;
-}
-
-static void stream_ready(struct front *front, struct watch *watch, uint32_t events)
-{
-    struct stream *stream = (struct stream *)watch;
-    (void)events;
-    stream_read(front, stream, CHUNKS);
-    if (stream->flight->over && streams_ended(stream->flight))
-        finish(front, stream->flight);
-}
-
-static void streams_watch(struct front *front, struct flight *flight)
-{
-    for (size_t i = 0; i < STREAM_COUNT; i++) {
-        struct stream *stream = &flight->streams[i];
-        if (stream->fd < 0 || stream->watched)
-            continue;
-        stream->watched = front_watch(front, stream->fd, &stream->watch, EPOLLIN) == 0;
-        if (!stream->watched) { /* no memory: what it would have said is lost, and that is not the script's fault */
-            flight->streams[STREAM_REPORT].own.failed = true;
-            stream_end(front, stream);
-        }
-    }
+    flight_finish(front, flight);
 }
 
 /* ---- from the supervisor ---- */
@@ -538,20 +390,13 @@ static void on_started(struct front *front, struct flight *flight, struct wire_m
         if (flight->client)
             answer_client(front, flight);
     }
-    for (size_t i = 0; i < STREAM_COUNT; i++) {
-        struct stream *stream = &flight->streams[i];
-        stream_end(front, stream);
-        buffer_free(&stream->own);
-        stream->total = 0;
-        stream->fd = take_fd(&message->fds[i]);
-        fcntl(stream->fd, F_SETFL, O_NONBLOCK);
-    }
+    pipes_take(front, flight, message->fds);
     if (!flight->deadline_ms)
         flight->deadline_ms = front->now_ms + flight->limits.value[LIMIT_WALL] + LATE_MS;
     if (!front->clock_ms || flight->deadline_ms < front->clock_ms)
         front->clock_ms = flight->deadline_ms;
     if (flight->run)
-        streams_watch(front, flight); /* somebody may be waiting for its first word */
+        pipes_watch(front, flight); /* somebody may be waiting for its first word */
     else
         list_join(flight, &front->young, front->now_ms);
 }
@@ -567,13 +412,11 @@ static void on_outcome(struct front *front, struct flight *flight, const struct 
     flight->over = true;
     flight->facts = *facts;
     list_leave(flight);
-    for (size_t i = 0; i < STREAM_COUNT; i++)
-        stream_read(front, &flight->streams[i], CHUNKS * 8);
-    if (streams_ended(flight)) {
-        finish(front, flight);
+    if (pipes_drain(front, flight)) {
+        flight_finish(front, flight);
         return;
     }
-    streams_watch(front, flight);
+    pipes_watch(front, flight);
     list_join(flight, &front->overdue, front->now_ms);
 }
 
@@ -597,7 +440,7 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         wake(front, flight);
     } else if (flight->run) { /* it was promised: the server's fault */
         flight->facts.cause = CAUSE_LOST;
-        finish(front, flight);
+        flight_finish(front, flight);
         return;
     }
     flight_free(front, flight);
@@ -644,11 +487,11 @@ int flight_deadlines(struct front *front)
     struct flight *flight;
     while ((flight = front->young.first) && flight->since_ms + YOUNG_MS <= front->now_ms) {
         list_leave(flight);
-        streams_watch(front, flight);
+        pipes_watch(front, flight);
     }
     while ((flight = front->overdue.first) && flight->since_ms + OVERDUE_MS <= front->now_ms) {
         log_event(LOG_WARNING, "a pipe outlived its run", log_text("id", flight->name));
-        finish(front, flight);
+        flight_finish(front, flight);
     }
     if (front->clock_ms && front->clock_ms <= front->now_ms)
         look_at_clock(front);

@@ -11,7 +11,7 @@
  *   routes.c      the table of routes, and what answers without a run
  *   openapi.c     the document of all routes, from the tables
  *   metrics.c     the table of metrics and their text; scrape.c: those who wait for it
- *   flight.c      a run in flight: its job, its pipes, its outcome
+ *   flight.c      a run in flight: its job, its outcome; pipes.c: what it writes
  *   runs.c        runs that can be asked for by their ids; events.c: what they have told so far
  *   follow.c      a run's events or record on a connection
  *

@@ -33,6 +33,14 @@ void follow_end(struct front *front, struct connection *connection)
     follow->owns = false;
 }
 
+/* The part that the client has must not pass for the whole. libmicrohttpd (0.9.75) closes such a connection when the next
+ * event comes on it, so one is made. */
+static ssize_t cut_off(struct connection *connection)
+{
+    connection_shut(connection);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 /* What is said of runs is their owners' alone, and changes. */
 static void respond(struct connection *connection, unsigned http, const char *content_type, uint64_t size,
                     MHD_ContentReaderCallback give)
@@ -67,7 +75,7 @@ static ssize_t give_events(void *context, uint64_t position, char *bytes, size_t
     if (length == 0 && events_done(&run->events, &follow->reader))
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (length < 0 || connection->gone)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+        return cut_off(connection);
     exchange_sleep(connection, PHASE_SILENT);
     return 0;
 }
@@ -98,10 +106,10 @@ static void told_of_nothing(struct watcher *watcher)
 
 static ssize_t give_record(void *context, uint64_t position, char *bytes, size_t size)
 {
-    const struct connection *connection = context;
+    struct connection *connection = context;
     const struct kept *run = connection->exchange.follow.watcher.run;
     if (!run)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+        return cut_off(connection);
     size_t left = run->events.record.length - (size_t)position, length = left < size ? left : size;
     memcpy(bytes, run->events.record.bytes + position, length);
     return (ssize_t)length;

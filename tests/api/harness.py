@@ -109,6 +109,30 @@ def spin(seconds):
     )
 
 
+# A run that can be told from all others by its number of threads; it prints "one" and stays.
+MANY_THREADS = """
+import threading, time
+def main():
+    for _ in range(29):
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    print("one")
+    time.sleep(1000)
+"""
+
+
+def process_of_many_threads(server):
+    def found():
+        for process in server.children():
+            try:
+                if len(os.listdir(f"/proc/{process.pid}/task")) == 30:
+                    return process
+            except OSError:
+                pass
+        return None
+
+    return wait_until(found, "a run with its threads")
+
+
 # ── processes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -232,6 +256,80 @@ class Traces:
 
 
 # ── a connection, byte by byte ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Event(NamedTuple):
+    name: str
+    id: int
+    data: dict
+
+
+class Stream:
+    """A text/event-stream answer, event by event; what is not one is an AssertionError."""
+
+    def __init__(self, connection):
+        self.connection, self.response = connection, connection.getresponse()
+        self.status, self.headers = self.response.status, self.response.headers
+        self.comments = self.last = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.response.close()
+        self.connection.close()
+
+    def line(self):
+        try:
+            line = self.response.readline()
+        except http.client.IncompleteRead as error:
+            raise ConnectionError("the stream ends within itself") from error
+        assert line == b"" or line.endswith(b"\n"), line
+        return line.decode().rstrip("\n")
+
+    def next(self):
+        """The next event, None at the end. Comments before it are counted."""
+        fields = {}
+        while True:
+            line = self.line()
+            if line == "" and (fields or self.response.isclosed()):
+                break
+            if line.startswith(":"):
+                assert not fields
+                self.comments += 1
+            elif line:
+                name, value = line.split(": ", 1)
+                assert name in ("event", "id", "data") and name not in fields, line
+                fields[name] = value
+        if not fields:
+            return None
+        event = Event(fields["event"], int(fields["id"]), json.loads(fields["data"]))
+        assert event.id > self.last, "ids rise"
+        self.last = event.id
+        schema = {"started": "Progress", "finished": "Run"}.get(event.name)
+        if schema:
+            openapi.document(BUILD).validate(f"#/components/schemas/{schema}", fields["data"], event.name)
+        return event
+
+    def until(self, name):
+        """Events up to the first of that name, which is the last of the list."""
+        events = []
+        while not events or events[-1].name != name:
+            event = self.next()
+            assert event, f"no {name} after {events}"
+            events.append(event)
+        return events
+
+    def rest(self):
+        return list(iter(self.next, None))
+
+
+def text_of(events, name):
+    """What a stream's events hold of stdout or stderr, put together."""
+    return "".join(event.data["text"] for event in events if event.name == name)
 
 
 class Wire:
@@ -390,6 +488,39 @@ class Server:
         answer = self.post_run(script, **options)
         assert answer.status == 200, (answer.status, answer.body)
         return answer.json
+
+    def stream(self, script, headers=None, **options):
+        """The events of a new run."""
+        body = json.dumps({"script": textwrap.dedent(script), **options})
+        return self.streamed("POST", "/v1/runs", body, {"Content-Type": "application/json", "Accept": "text/event-stream", **(headers or {})})
+
+    def events(self, run, after=None):
+        """The events of a run that there is, all or those after an id."""
+        return self.streamed("GET", f"/v1/runs/{run}/events", None, {} if after is None else {"Last-Event-ID": str(after)})
+
+    def streamed(self, method, path, body, headers):
+        connection = self.connection()
+        connection.request(method, path, body, headers)
+        return Stream(connection)
+
+    def start(self, script, **options):
+        """The id of a run that was asked for asynchronously."""
+        body = json.dumps({"script": textwrap.dedent(script), **options})
+        answer = self.request("POST", "/v1/runs", body, {"Content-Type": "application/json", "Prefer": "respond-async"})
+        assert answer.status == 202, (answer.status, answer.body)
+        return answer.json["id"]
+
+    def state(self, run):
+        answer = self.request("GET", f"/v1/runs/{run}")
+        assert answer.status == 200, (answer.status, answer.body)
+        return answer.json
+
+    def wait_over(self, run):
+        """The record of an asynchronous run, once it is over."""
+        return wait_until(lambda: (record := self.state(run))["status"] not in ("queued", "running") and record, f"the end of {run}")
+
+    def delete(self, run):
+        return self.request("DELETE", f"/v1/runs/{run}")
 
     def wire(self, timeout=PATIENCE):
         if isinstance(self.address, str):

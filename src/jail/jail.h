@@ -73,7 +73,8 @@ struct jail_plan {
     char boxes[128];      /* directory of the runs' boxes (box.h) where the root layer does not hold; else empty */
     struct limits limits; /* the server's */
 #ifdef SAFE_SCRIPT_ABLATION
-    uint32_t without; /* as `layers`: what is left out, to measure the rest (tests/escape) */
+    uint32_t without;     /* as `layers`: what is left out, to measure the rest (tests/escape) */
+    uint32_t without_row; /* 1 + index of the row of policy_calls that is left out; 0: none */
 #endif
 };
 

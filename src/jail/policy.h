@@ -61,11 +61,23 @@ struct call_row {
     const char *as;                 /* DENY: what users know it by, where that is not the call's name */
     int8_t detail;                  /* DENY: which argument says more (-1: none) */
     uint8_t only;                   /* enum place */
-    bool needs_processes;           /* ALLOW row only where plan->processes; DENY row: the hint is why they are not */
+    bool needs_processes;           /* ALLOW row: only where plan->processes. DENY row: where not; the hint is why */
 };
 
 extern const struct call_row policy_calls[];
 extern const size_t policy_call_count;
+
+/* Whether the row is one of this place's. */
+static inline bool policy_row_counts(const struct jail_plan *plan, const struct call_row *row)
+{
+    bool apart = (plan->layers & LAYER_BIT(LAYER_ROOT)) || plan->supervisor_maps || plan->run_sets_ids;
+    if (row->only != ANYWHERE && (row->only == ONLY_APART) != apart)
+        return false;
+    return !row->needs_processes || plan->processes == (row->verb == ALLOW);
+}
+
+/* The call's name, and its checks in words ("argument 1 is 0x406"; "" without). */
+void policy_row_text(const struct call_row *row, char *name, size_t name_size, char *condition, size_t condition_size);
 
 /* One resource limit: a fixed value, or what a row of the limits table says. */
 struct rlimit_row {

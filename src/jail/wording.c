@@ -125,14 +125,24 @@ void jail_denial_text(const struct denial *denial, const struct jail_plan *plan,
 
 /* ---- the whole policy ---- */
 
-static void print_check(const struct argument_check *check, const char *joint)
+static void put_check(const struct argument_check *check, char *text, size_t size)
 {
-    if (check->compare == ARG_EQUAL)
-        printf("%sargument %d is 0x%" PRIx64, joint, check->index, check->value);
-    else if (check->mask == UINT32_MAX)
-        printf("%sargument %d is 0x%" PRIx64, joint, check->index, check->value);
+    if (check->compare == ARG_EQUAL || check->mask == UINT32_MAX)
+        snprintf(text, size, "argument %d is 0x%" PRIx64, check->index, check->value);
     else
-        printf("%sargument %d under 0x%" PRIx64 " is 0x%" PRIx64, joint, check->index, check->mask, check->value);
+        snprintf(text, size, "argument %d under 0x%" PRIx64 " is 0x%" PRIx64, check->index, check->mask, check->value);
+}
+
+void policy_row_text(const struct call_row *row, char *name, size_t name_size, char *condition, size_t condition_size)
+{
+    size_t length = 0;
+    jail_call_name(row->number, name, name_size);
+    *condition = 0;
+    for (size_t i = 0; i < COUNT(row->check) && row->check[i].compare != ARG_ANY && length < condition_size; i++) {
+        length += (size_t)snprintf(condition + length, condition_size - length, "%s", i ? " and " : "");
+        put_check(&row->check[i], condition + length, condition_size - length);
+        length = strlen(condition);
+    }
 }
 
 static void print_calls(const struct jail_plan *plan, enum verb verb, const char *title)
@@ -140,13 +150,11 @@ static void print_calls(const struct jail_plan *plan, enum verb verb, const char
     printf("\n%s\n", title);
     for (size_t i = 0; i < policy_call_count; i++) {
         const struct call_row *row = &policy_calls[i];
-        char call[64];
-        if (row->verb != verb || (row->needs_processes && !plan->processes))
+        char name[64], condition[160];
+        if (row->verb != verb || !policy_row_counts(plan, row))
             continue;
-        jail_call_name(row->number, call, sizeof call);
-        printf("  %-24s %s", call, row->reason);
-        for (size_t j = 0; j < COUNT(row->check) && row->check[j].compare != ARG_ANY; j++)
-            print_check(&row->check[j], j ? " and " : "; where ");
+        policy_row_text(row, name, sizeof name, condition, sizeof condition);
+        printf("  %-24s %s%s%s", name, row->reason, *condition ? "; where " : "", condition);
         if (verb == QUIET)
             printf(" (%s)", row->error ? strerrorname_np(row->error) : "succeeds");
         printf("\n");

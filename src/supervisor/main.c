@@ -174,7 +174,7 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
     engine->argv = argv;
     engine->plan.limits = settings->limits;
 #ifdef SAFE_SCRIPT_ABLATION
-    engine->plan.without = ablation_take(rest);
+    ablation_take(rest, &engine->plan);
 #endif
     engine->epoll = engine->signal_fd = engine->description = -1;
     jail_probe(&engine->plan, engine->reports);

@@ -102,7 +102,8 @@ static void flight_free(struct front *front, struct flight *flight)
 static bool tell_run(struct front *front, struct flight *flight)
 {
     struct wire_message message = {.type = WIRE_RUN, .fds = {flight->job}, .fd_count = 1};
-    message.run = (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async, flight->owner};
+    message.run =
+        (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async, flight->owner, flight->probe};
     if (flight->input >= 0)
         message.fds[message.fd_count++] = flight->input;
     if (!front_tell(front, &message))
@@ -195,20 +196,29 @@ static bool keep(struct front *front, struct flight *flight, uint64_t owner)
 }
 
 /* Moves what the request says into the flight and the memory files that the run will get. */
-static bool load(struct front *front, struct flight *flight, const struct exchange *exchange,
-                 const struct request *request)
+static bool load(struct front *front, struct flight *flight, const struct request *request)
+{
+    flight->limits = request->limits;
+    flight->environment = request->environment;
+    flight->asked_us = front_clock_us();
+    flight->job = sealed_memfd("job", &request->job);
+    flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
+    return flight->job >= 0 && (flight->input >= 0 || !request->has_stdin) && take_place(front, flight);
+}
+
+/* What the client wants to be told of it, and when. */
+static bool heed(struct front *front, struct flight *flight, const struct exchange *exchange)
 {
     flight->record = exchange->route->record;
     flight->async = flight->record && exchange->wishes.async;
-    flight->limits = request->limits;
-    flight->environment = request->environment;
-    flight->job = sealed_memfd("job", &request->job);
-    flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
-    if (flight->job < 0 || (flight->input < 0 && request->has_stdin) || !take_place(front, flight))
-        return false;
-    return !flight->async && !(flight->record && wishes_stream(&exchange->wishes))
-               ? true
-               : keep(front, flight, exchange->owner);
+    bool kept = flight->async || (flight->record && wishes_stream(&exchange->wishes));
+    return !kept || keep(front, flight, exchange->owner);
+}
+
+static void send_off(struct front *front, struct flight *flight)
+{
+    if (!tell_run(front, flight))
+        list_join(flight, &front->unsent, front->now_ms);
 }
 
 void flight_start(struct front *front, struct connection *connection)
@@ -227,19 +237,39 @@ void flight_start(struct front *front, struct connection *connection)
         free(flight);
         return;
     }
-    if (flight && load(front, flight, exchange, &request)) {
+    if (flight && load(front, flight, &request) && heed(front, flight, exchange)) {
         flight->client = connection;
         flight->owner = connection->owner;
-        flight->asked_us = front_clock_us();
         connection->exchange.flight = flight;
-        if (!tell_run(front, flight))
-            list_join(flight, &front->unsent, front->now_ms);
+        send_off(front, flight);
     } else {
         exchange_refuse(connection, 503, 1, "the server has no memory or descriptors left for this request");
         if (flight)
             flight_free(front, flight);
     }
     request_free(&request);
+}
+
+int flight_probe(struct front *front, const char *script)
+{
+    struct request request = {0};
+    struct request_error error;
+    struct flight *flight = flight_new(front, 0);
+    if (!flight)
+        return -1;
+    if (request_parse(text_span(script), "text/x-python", &front->setup.limits, flight->nonce, &request, &error)) {
+        free(flight);
+        return -1;
+    }
+    request.limits.value[LIMIT_DISK] = limit_table[LIMIT_DISK].least;
+    flight->probe = true;
+    bool loaded = load(front, flight, &request);
+    if (loaded)
+        send_off(front, flight);
+    else
+        flight_free(front, flight);
+    request_free(&request);
+    return loaded ? 0 : -1;
 }
 
 /* ---- the end ---- */
@@ -315,6 +345,21 @@ static void say_end(struct front *front, struct flight *flight, struct record *r
     buffer_free(&body);
 }
 
+/* What is known of every run, whoever asked for it. */
+static void account(struct front *front, const struct flight *flight, const struct outcome *outcome)
+{
+    if (flight->probe) {
+        probe_over(front, outcome->status == STATUS_OK ? NULL : outcome->text);
+        return;
+    }
+    if (outcome->status != STATUS_LOST && outcome->status != STATUS_CANCELLED)
+        probe_seen(front);
+    metrics_run(&front->metrics, outcome->status, flight->environment, &flight->facts,
+                flight->streams[STREAM_STDOUT].total + flight->streams[STREAM_STDERR].total,
+                front_clock_us() - flight->asked_us);
+    log_flight(flight, outcome);
+}
+
 void flight_finish(struct front *front, struct flight *flight)
 {
     struct stream *stream = &flight->streams[STREAM_REPORT];
@@ -339,10 +384,7 @@ void flight_finish(struct front *front, struct flight *flight)
     outcome_decide(&flight->facts, &report.verdict, &flight->limits, &outcome);
     if (flight->client || flight->run)
         say_end(front, flight, &record);
-    metrics_run(&front->metrics, outcome.status, flight->environment, &flight->facts,
-                flight->streams[STREAM_STDOUT].total + flight->streams[STREAM_STDERR].total,
-                front_clock_us() - flight->asked_us);
-    log_flight(flight, &outcome);
+    account(front, flight, &outcome);
     flight_free(front, flight);
 }
 
@@ -379,7 +421,7 @@ void flight_cancel(struct front *front, struct flight *flight)
 /* A first start, or another one because something outside killed the first run: what that one wrote never was. */
 static void on_started(struct front *front, struct flight *flight, struct wire_message *message)
 {
-    if (!flight->client && !flight->run)
+    if (!flight->client && !flight->run && !flight->probe)
         return;
     flight->limits = message->started.limits;
     flight->streams[STREAM_REPORT].keep = report_most(&flight->limits);
@@ -442,6 +484,10 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         flight->facts.cause = CAUSE_LOST;
         flight_finish(front, flight);
         return;
+    } else if (flight->probe && (refused->reason == REFUSED_FULL || refused->reason == REFUSED_LATE)) {
+        probe_put_off(front);
+    } else if (flight->probe) {
+        probe_over(front, rows[row].text);
     }
     flight_free(front, flight);
 }

@@ -24,7 +24,7 @@ struct flight {
     uint8_t nonce[NONCE_BYTES];
     struct connection *client; /* NULL: gone, or answered */
     struct kept *run;          /* NULL: nobody can ask for it by its name */
-    bool record, async;
+    bool record, async, probe;
     const char *environment;
     struct limits limits;
     uint32_t owner;

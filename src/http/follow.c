@@ -33,8 +33,8 @@ void follow_end(struct front *front, struct connection *connection)
     follow->owns = false;
 }
 
-/* The part that the client has must not pass for the whole. libmicrohttpd (0.9.75) closes such a connection when the next
- * event comes on it, so one is made. */
+/* The part that the client has must not pass for the whole. libmicrohttpd (0.9.75) closes such a connection when the
+ * next event comes on it, so one is made. */
 static ssize_t cut_off(struct connection *connection)
 {
     connection_shut(connection);

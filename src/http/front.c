@@ -94,9 +94,10 @@ static void supervisor_lost(struct front *front, int result)
 
 /* Sockets that a service manager holds lose nobody while we do not accept: who connects waits for a server that can run
  * scripts, this one or the next. */
-static void take_state(struct front *front, enum serving serving)
+static void take_state(struct front *front, const struct wire_state *state)
 {
-    front->serving = serving;
+    enum serving serving = (enum serving)state->serving;
+    probe_state(front, state);
     if (front->setup.inherited && serving == SERVING_READY)
         listeners_watch(front, EPOLLIN);
     if (front->setup.inherited && serving == SERVING_DRAINING)
@@ -118,7 +119,7 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
             routes_settings(front); /* without memory the old ones stay */
             wire_close_fds(&message);
         } else if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
-            take_state(front, message.state.serving);
+            take_state(front, &message.state);
         } else if (message.type == WIRE_STATS) {
             scrape_answer(front, &message.stats);
         } else if (message.type == WIRE_QUEUED || message.type == WIRE_STARTED || message.type == WIRE_OUTCOME ||
@@ -180,6 +181,7 @@ static int sooner(int one_ms, int other_ms)
 static int next_deadline(struct front *front)
 {
     int wait_ms = sooner(connection_deadlines(front), flight_deadlines(front));
+    wait_ms = sooner(wait_ms, probe_deadline(front));
     wait_ms = sooner(wait_ms, runs_deadline(&front->runs, front->now_ms));
     if (front->end_ms)
         wait_ms = sooner(wait_ms, front->end_ms > front->now_ms ? (int)(front->end_ms - front->now_ms) : 0);

@@ -10,6 +10,7 @@
  *   wishes.c      what a request's headers ask for
  *   routes.c      the table of routes, and what answers without a run
  *   openapi.c     the document of all routes, from the tables
+ *   probe.c       whether scripts can be run, for GET /readyz
  *   metrics.c     the table of metrics and their text; scrape.c: those who wait for it
  *   flight.c      a run in flight: its job, its outcome; pipes.c: what it writes
  *   runs.c        runs that can be asked for by their ids; events.c: what they have told so far
@@ -267,6 +268,9 @@ void flight_abandon(struct front *front, struct flight *flight);
 /* Cancels a run that is kept; it is over at once or when the supervisor says so. */
 void flight_cancel(struct front *front, struct flight *flight);
 
+/* Starts a run of ours that nobody waits for but probe.c, with as little disk as there can be. Returns 0 or -1. */
+int flight_probe(struct front *front, const char *script);
+
 /* A message of the supervisor's that names a run. The descriptors in it are taken. */
 void flight_message(struct front *front, struct wire_message *message);
 
@@ -312,6 +316,37 @@ void scrape_lost(struct front *front);
 /* The connection waits no longer. */
 void scrape_end(struct front *front, struct connection *connection);
 
+/* ---- the probe: whether scripts can be run, seen by running one ---- */
+
+struct probe {
+    bool flying, proven;
+    bool told;        /* the log: that it failed */
+    uint64_t zygote;  /* the one that is ready, 0: none */
+    uint64_t of;      /* the one that was when the probe was started */
+    uint64_t next_ms; /* the next one is due */
+    char reason[128]; /* why it is not proven; "" before the first one is over */
+};
+
+/* The supervisor has told its state. */
+void probe_state(struct front *front, const struct wire_state *state);
+
+/* The probe is over: failed for that reason, or with NULL not. */
+void probe_over(struct front *front, const char *failure);
+
+/* It was not run, because there is something better to do. */
+void probe_put_off(struct front *front);
+
+/* A client's script was run. */
+void probe_seen(struct front *front);
+
+/* Starts the probe where it is due. Returns the milliseconds until it is, or -1. */
+int probe_deadline(struct front *front);
+
+bool probe_ready(const struct front *front);
+
+/* The route's handler. */
+void readyz(struct front *front, struct connection *connection);
+
 /* ---- the process ---- */
 
 struct constant {
@@ -321,9 +356,6 @@ struct constant {
 
 enum constant_answer {
     CONSTANT_HEALTHY,
-    CONSTANT_READY,
-    CONSTANT_STARTING,
-    CONSTANT_DRAINING,
     CONSTANT_JAIL,
     CONSTANT_ENVIRONMENTS,
     CONSTANT_INDEX,
@@ -368,6 +400,7 @@ struct front {
     struct flight_list overdue; /* over, but a pipe has not ended */
     struct runs runs;
     struct metrics metrics;
+    struct probe probe;
     struct connection *scraping;
     bool ask_unsent; /* WIRE_ASK_STATS found no room */
     struct constant constants[CONSTANT_COUNT];

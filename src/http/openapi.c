@@ -201,7 +201,8 @@ static const struct {
      "{'const':'ok'}}"},
     {"Readiness", NULL,
      "'type':'object','additionalProperties':false,'required':['status'],'properties':{'status':{'enum':["
-     "'ready','starting','draining']}}"},
+     "'ready','starting','failing','draining']},'reason':{'type':'string','minLength':1,"
+     "'description':'why it is not ready'}}"},
     {"OpenAPI", NULL,
      "'type':'object','required':['openapi','info','paths'],'properties':{'openapi':{'type':'string','pattern':"
      "'^3[.]1[.]'}}"},

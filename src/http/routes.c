@@ -17,16 +17,6 @@ static void healthz(struct front *front, struct connection *connection)
     answer_constant(connection, &front->constants[CONSTANT_HEALTHY]);
 }
 
-static void readyz(struct front *front, struct connection *connection)
-{
-    static const enum constant_answer by_state[] = {
-        [SERVING_STARTING] = CONSTANT_STARTING,
-        [SERVING_READY] = CONSTANT_READY,
-        [SERVING_DRAINING] = CONSTANT_DRAINING,
-    };
-    answer_constant(connection, &front->constants[by_state[front->serving]]);
-}
-
 static void jail(struct front *front, struct connection *connection)
 {
     answer_constant(connection, &front->constants[CONSTANT_JAIL]);
@@ -83,8 +73,8 @@ const struct route route_table[] = {
      ANSWERS({200, json, "Environments", "each with its packages"})},
     {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves",
      ANSWERS({200, json, "Health", "it does"})},
-    {METHOD_GET, false, false, "/readyz", readyz, "200 when scripts can be run, else 503",
-     ANSWERS({200, json, "Readiness", "scripts can be run"}, {503, json, "Readiness", "not now"})},
+    {METHOD_GET, false, false, "/readyz", readyz, "200 when a script of ours was just run, else 503",
+     ANSWERS({200, json, "Readiness", "scripts can be run"}, {503, json, "Readiness", "not now: the reason"})},
     {METHOD_GET, false, false, "/metrics", scrape, "what there is to watch, for Prometheus",
      ANSWERS({200, METRICS_TYPE, NULL, "every metric, in the text format 0.0.4"})},
     {METHOD_GET, false, false, "/openapi.json", openapi, "this interface, as an OpenAPI 3.1 document",
@@ -230,9 +220,6 @@ int routes_open(struct front *front, int description)
         const char *body;
     } fixed[] = {
         {CONSTANT_HEALTHY, 200, "{\"status\":\"ok\"}"},
-        {CONSTANT_READY, 200, "{\"status\":\"ready\"}"},
-        {CONSTANT_STARTING, 503, "{\"status\":\"starting\"}"},
-        {CONSTANT_DRAINING, 503, "{\"status\":\"draining\"}"},
     };
     struct buffer body = {0};
     for (size_t i = 0; i < COUNT(fixed); i++) {

@@ -62,7 +62,7 @@ static struct metrics_now look(const struct front *front)
         .buffered_bytes = front->buffered,
         .kept_runs = front->runs.count,
         .kept_bytes = front->runs.bytes,
-        .ready = front->serving == SERVING_READY,
+        .ready = probe_ready(front),
     };
     for (size_t i = 0; i < PHASE_COUNT; i++) {
         for (const struct connection *each = front->queues[i].oldest; each; each = each->newer)

@@ -74,6 +74,7 @@ struct wire_setup {
 };
 struct wire_state {
     uint32_t serving; /* enum serving */
+    uint64_t zygote;  /* which one is ready, another number for each; 0: none */
 };
 struct wire_run {
     uint64_t id;
@@ -81,6 +82,7 @@ struct wire_run {
     uint32_t has_stdin;
     uint32_t tell_queued; /* QUEUED or REFUSED is to come at once */
     uint32_t owner;       /* who asks: a number below OWNERS */
+    uint32_t probe;       /* the front's own: beside all places, refused while there is another */
 };
 struct wire_cancel {
     uint64_t id;

@@ -114,7 +114,8 @@ void front_start(struct engine *engine)
 
 void front_tell_state(struct engine *engine)
 {
-    struct wire_message message = {.type = WIRE_STATE, .state = {.serving = engine->serving}};
+    struct wire_message message = {.type = WIRE_STATE,
+                                   .state = {.serving = engine->serving, .zygote = engine->zygote_told}};
     front_send(engine, &message);
 }
 

@@ -55,6 +55,7 @@ struct run {
     int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
     uint64_t asked_us;
     uint64_t started_us; /* when it first began: its wall clock goes on through another start */
+    bool probe;          /* the front's own, to see whether scripts can be run: it takes nobody's place */
     unsigned starts;     /* times that a jail took it: one may be killed from outside */
     struct slot *slot;   /* where it runs */
     struct run *next;    /* of those that are found in the same place by their ids */
@@ -178,6 +179,8 @@ struct engine {
     struct run **by_id; /* 1 << by_id_bits lists */
     unsigned by_id_bits;
     uint64_t mean_wall_us; /* of the last runs */
+    struct run *probe;     /* it waits … */
+    bool probing;          /* … or runs */
 
     struct counts counts;
     unsigned jail_failures; /* in a row */
@@ -189,6 +192,7 @@ struct engine {
     uint64_t watchdog_us, watchdog_next_us; /* the service manager's; 0: it has none */
     uint64_t drain_deadline_us;
     enum serving serving;
+    uint64_t zygote_told; /* the front was told that this one is ready */
 };
 
 uint64_t now_us(void); /* CLOCK_MONOTONIC */

@@ -55,6 +55,10 @@ void run_unpark(struct engine *engine, struct run *run)
 
 static void run_free(struct engine *engine, struct run *run)
 {
+    if (engine->probe == run)
+        engine->probe = NULL;
+    if (run->probe && run->slot)
+        engine->probing = false;
     run_unpark(engine, run);
     queue_leave(&engine->queue, &run->entry);
     forget_id(engine, run);
@@ -90,7 +94,7 @@ void run_finish(struct engine *engine, struct run *run, const struct facts *fact
     struct wire_message message = {.type = WIRE_OUTCOME, .outcome = {.id = run->id, .facts = *facts}};
     if (run->id)
         front_send(engine, &message);
-    if (run->slot)
+    if (run->slot && !run->probe)
         engine->mean_wall_us = (engine->mean_wall_us * (MEAN_OF - 1) + facts->wall_us) / MEAN_OF;
     run_free(engine, run);
 }
@@ -120,6 +124,11 @@ void runs_bound(struct engine *engine)
 void run_requeue(struct engine *engine, struct run *run)
 {
     run->slot = NULL;
+    if (run->probe) {
+        engine->probe = run;
+        engine->probing = false;
+        return;
+    }
     run_bound(engine, run);
     queue_put_back(&engine->queue, &run->entry);
 }
@@ -131,7 +140,10 @@ uint64_t runs_waiting(const struct engine *engine)
 
 struct run *run_waiting(const struct engine *engine)
 {
-    return engine->parked_count ? engine->parked[0] : (struct run *)queue_any(&engine->queue);
+    if (engine->parked_count)
+        return engine->parked[0];
+    struct queue_entry *any = queue_any(&engine->queue);
+    return any ? (struct run *)any : engine->probe;
 }
 
 static uint64_t parked_deadline(const struct run *run)
@@ -202,6 +214,7 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked)
     run->id = asked->id;
     run->limits = asked->limits;
     run->asked_us = now;
+    run->probe = asked->probe;
     run->job = run->input = -1;
     run->entry.promised = engine->front_once || asked->tell_queued;
     run->entry.lane = LANE_ODD;
@@ -215,7 +228,7 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked)
 /* Takes message's descriptors and answers with 0, or with the reason for which it did not. */
 static int run_accept(struct engine *engine, struct wire_message *message, enum refusal *reason)
 {
-    struct queue_entry *ousted;
+    struct queue_entry *ousted = NULL;
     *reason = engine->draining ? REFUSED_DRAINING : REFUSED_BROKEN;
     if (engine->draining || (engine->jail_failures >= FAILURES_MOST && !engine->in_state[SLOT_WAITING]))
         return -1;
@@ -223,7 +236,9 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
     struct run *run = run_new(engine, &message->run);
     if (!run)
         return -1;
-    if (!queue_add(&engine->queue, &engine->owners[message->run.owner], &run->entry, &ousted)) {
+    if (run->probe && !engine->probe && !engine->probing) {
+        engine->probe = run;
+    } else if (run->probe || !queue_add(&engine->queue, &engine->owners[message->run.owner], &run->entry, &ousted)) {
         free(run);
         return -1;
     }

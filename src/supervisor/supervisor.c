@@ -70,7 +70,23 @@ static bool may_spawn(const struct engine *engine)
 
 static bool has_place(const struct engine *engine)
 {
-    return engine->in_state[SLOT_RUNNING] < engine->concurrency;
+    return engine->in_state[SLOT_RUNNING] - engine->probing < engine->concurrency;
+}
+
+/* It asks for another disk than is usual, where it can, so that its jail is a new one, of the zygote that is ready now.
+ */
+static void start_probe(struct engine *engine)
+{
+    if (!engine->probe)
+        return;
+    uint64_t disk = engine->probe->limits.value[LIMIT_DISK];
+    struct slot *slot = waiting_slot(engine, disk);
+    if (slot) {
+        engine->probing = true;
+        slot_start(engine, slot, take(engine->probe));
+    } else if (!coming(engine, disk) && may_spawn(engine)) {
+        slot_spawn(engine, disk);
+    }
 }
 
 static void start_parked(struct engine *engine)
@@ -112,6 +128,7 @@ static void start_queued(struct engine *engine)
     uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
     struct queue_entry *entry;
     struct slot *slot;
+    start_probe(engine);
     start_parked(engine);
     while (has_place(engine) && (entry = queue_next(&engine->queue, LANE_USUAL)) &&
            (slot = waiting_slot(engine, usual))) {
@@ -157,7 +174,7 @@ static bool is_wanted(const struct engine *engine, uint64_t disk_bytes)
         if (engine->parked[i]->limits.value[LIMIT_DISK] == disk_bytes)
             return true;
     }
-    return false;
+    return engine->probe && engine->probe->limits.value[LIMIT_DISK] == disk_bytes;
 }
 
 /* Jails made for a disk size that nobody asks for any more go at once: they hold places. */
@@ -188,10 +205,13 @@ static void update_serving(struct engine *engine)
                            : engine->serving == SERVING_READY && engine->jail_failures < FAILURES_MOST
                                ? SERVING_READY
                                : SERVING_STARTING;
-    if (serving == engine->serving)
+    uint64_t zygote = engine->zygote.child.ready ? engine->zygote.generation : 0;
+    bool changed = serving != engine->serving;
+    if (!changed && zygote == engine->zygote_told)
         return;
     engine->serving = serving;
-    if (serving == SERVING_READY)
+    engine->zygote_told = zygote;
+    if (changed && serving == SERVING_READY)
         log_event(LOG_INFO, "ready", log_number("pool", engine->in_state[SLOT_WAITING]));
     front_tell_state(engine);
     engine_tell_service(engine);

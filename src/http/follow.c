@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-enum { BLOCK_BYTES = 16 * 1024 };
+/* A response's own buffer: of records, and of streams to clients of HTTP/1.0. */
+enum { RECORD_BLOCK = 32 * 1024, EVENTS_BLOCK = 1024 };
 
 static void follow(struct connection *connection, struct kept *run, void (*told)(struct watcher *watcher))
 {
@@ -42,11 +43,11 @@ static ssize_t cut_off(struct connection *connection)
 }
 
 /* What is said of runs is their owners' alone, and changes. */
-static void respond(struct connection *connection, unsigned http, const char *content_type, uint64_t size,
+static void respond(struct connection *connection, unsigned http, const char *content_type, uint64_t size, size_t block,
                     MHD_ContentReaderCallback give)
 {
     exchange_respond(connection, http, content_type,
-                     MHD_create_response_from_callback(size, BLOCK_BYTES, give, connection, NULL));
+                     MHD_create_response_from_callback(size, block, give, connection, NULL));
     exchange_header(connection, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }
 
@@ -86,7 +87,7 @@ void follow_events(struct connection *connection, struct kept *run, uint64_t aft
     follow(connection, run, told_of_event);
     following->reader = (struct events_reader){.position = after};
     following->owns = owns;
-    respond(connection, MHD_HTTP_OK, "text/event-stream", MHD_SIZE_UNKNOWN, give_events);
+    respond(connection, MHD_HTTP_OK, "text/event-stream", MHD_SIZE_UNKNOWN, EVENTS_BLOCK, give_events);
     exchange_header(connection, "X-Accel-Buffering", "no"); /* nginx */
 }
 
@@ -120,7 +121,7 @@ void follow_state(struct connection *connection, unsigned http, struct kept *run
     struct buffer body = {0};
     if (run->events.over) {
         follow(connection, run, told_of_nothing);
-        respond(connection, http, "application/json", run->events.record.length, give_record);
+        respond(connection, http, "application/json", run->events.record.length, RECORD_BLOCK, give_record);
         return;
     }
     run_progress(run->name, run->events.origin ? "running" : "queued", run->environment, &body);

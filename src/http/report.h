@@ -18,7 +18,6 @@ enum {
     REPORT_TYPE_BYTES = 1024,
     REPORT_MESSAGE_BYTES = 16 * 1024,
     REPORT_TRACEBACK_BYTES = 128 * 1024,
-    REPORT_FILES = 100,
 };
 
 struct report_file {

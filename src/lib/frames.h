@@ -37,6 +37,7 @@ enum failure {
     FAIL_NOT_OBJECT,  /* main() returned something other than a dict */
     FAIL_NOT_JSON,    /* the dict holds what JSON cannot */
     FAIL_TOO_BIG,     /* its JSON is longer than LIMIT_RESULT, or the returned files are */
+    FAIL_TOO_MANY,    /* more than REPORT_FILES files match */
     FAIL_SYNTAX,      /* it defines main but does not compile */
     FAIL_RAISED,      /* an exception nobody caught */
     FAIL_MEMORY,      /* … which was a MemoryError */
@@ -45,6 +46,9 @@ enum failure {
     FAIL_FILES,       /* the request's files could not be placed (message says which and why) */
     FAIL_COUNT
 };
+
+/* Files that a report may return. */
+enum { REPORT_FILES = 100 };
 
 /* Exit status of a run that could not write its report because the script closed or replaced the channel. */
 enum { EXIT_REPORTED = 0, EXIT_FAILED = 1, EXIT_NO_CHANNEL = 120 };

@@ -103,6 +103,7 @@ static void decide_message(struct outcome *outcome, enum status status, const st
 static void decide_failure(struct outcome *outcome, const struct facts *facts, const struct verdict *verdict,
                            const struct limits *limits)
 {
+    char text[64];
     switch (verdict->failure) {
     case FAIL_NO_MAIN:
         decide(outcome, STATUS_CONTRACT_ERROR, "Script must define a function named main()");
@@ -118,6 +119,10 @@ static void decide_failure(struct outcome *outcome, const struct facts *facts, c
         return;
     case FAIL_TOO_BIG:
         decide_limit(outcome, STATUS_OUTPUT_LIMIT, LIMIT_RESULT, limits);
+        return;
+    case FAIL_TOO_MANY:
+        snprintf(text, sizeof text, "return_files limit exceeded: %d files", REPORT_FILES);
+        decide(outcome, STATUS_OUTPUT_LIMIT, text);
         return;
     case FAIL_MEMORY:
         decide_limit(outcome, STATUS_MEMORY_LIMIT, LIMIT_MEMORY, limits);

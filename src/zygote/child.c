@@ -202,14 +202,13 @@ static void put_frames(struct buffer *report, const struct said *said)
 /* Files that do not fit turn a result into a failure; after a failure, those that fit go with it. */
 static void collect(struct said *said, const struct limits *limits, struct buffer *files)
 {
-    char why[1200] = "";
     if (!said->ran || !files_wanted())
         return;
     close_above(LAST_KEPT); /* what the script left open: room for the files' descriptors */
-    if (files_collect(directory, limits->value[LIMIT_RESULT], script_is_text, files, why, sizeof why) || said->failure)
+    enum failure failure = files_collect(directory, limits->value[LIMIT_RESULT], script_is_text, files);
+    if (!failure || said->failure)
         return;
-    said->failure = FAIL_TOO_BIG;
-    buffer_append(&said->message, why, strlen(why));
+    said->failure = failure;
     buffer_free(files);
 }
 

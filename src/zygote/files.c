@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 /* As http/request.h and http/report.h have them: what is past these never comes in or is not let out. */
-enum { PATH_BYTES = 1024, PATH_DEPTH = 16, PATTERNS = 64, FILES = 100 };
+enum { PATH_BYTES = 1024, PATH_DEPTH = 16, PATTERNS = 64 };
 
 /* ---- placing ---- */
 
@@ -143,16 +143,13 @@ struct walk {
     size_t room;
     bool (*is_text)(const char *name);
     struct buffer *frames;
-    bool full; /* something did not fit */
-    char *why;
-    size_t why_size;
+    enum failure failure; /* of the first that is not there */
 };
 
-static void walk_full(struct walk *walk, const char *reason)
+static void walk_fail(struct walk *walk, enum failure failure)
 {
-    if (!walk->full)
-        snprintf(walk->why, walk->why_size, "return_files: %s: %s", walk->path, reason);
-    walk->full = true;
+    if (!walk->failure)
+        walk->failure = failure;
 }
 
 /* The first `size` bytes of a file, or as many as there are; NULL when out of memory. The caller frees. */
@@ -179,17 +176,17 @@ static void add_file(struct walk *walk, int directory, const char *name)
     auto_fd int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &stat) || !S_ISREG(stat.st_mode) || !walk->is_text(walk->path))
         return;
-    if (walk->files == FILES) {
-        walk_full(walk, "more files match than can be returned");
+    if (walk->files == REPORT_FILES) {
+        walk_fail(walk, FAIL_TOO_MANY);
         return;
     }
     if ((uint64_t)stat.st_size > walk->room) {
-        walk_full(walk, "the returned files are too large");
+        walk_fail(walk, FAIL_TOO_BIG);
         return;
     }
     char *data = read_whole(fd, (size_t)stat.st_size, &length);
     if (!data) {
-        walk_full(walk, strerror(ENOMEM));
+        walk_fail(walk, FAIL_MEMORY);
         return;
     }
     buffer_append_frame(walk->frames, FRAME_FILE_PATH, walk->path, walk->length);
@@ -247,15 +244,14 @@ static void walk_directory(struct walk *walk, int directory, const states *from)
     free(entries);
 }
 
-bool files_collect(const char *directory, size_t most, bool (*is_text)(const char *name), struct buffer *frames,
-                   char *why, size_t size)
+enum failure files_collect(const char *directory, size_t most, bool (*is_text)(const char *name), struct buffer *frames)
 {
-    struct walk walk = {.room = most, .is_text = is_text, .frames = frames, .why = why, .why_size = size};
+    struct walk walk = {.room = most, .is_text = is_text, .frames = frames};
     states start[PATTERNS] = {0};
     for (size_t i = 0; i < pattern_count; i++)
         start[i] = close_states(&patterns[i], STATE(0));
     auto_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0)
         walk_directory(&walk, fd, start);
-    return !walk.full;
+    return walk.failure;
 }

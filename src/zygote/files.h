@@ -24,10 +24,10 @@ int files_want(struct span pattern);
 bool files_wanted(void);
 
 /* Appends FILE_PATH and FILE_DATA frames of all files below `directory` that match a pattern, in the order of their
- * names. `is_text` says whether a name is valid UTF-8: others cannot be named in a report. Returns false when they are
- * more than `most` bytes together or more than a report holds: those that fit are there, and why names the first that
- * did not. Descriptors above 3 must be free. */
-bool files_collect(const char *directory, size_t most, bool (*is_text)(const char *name), struct buffer *frames,
-                   char *why, size_t size);
+ * names. `is_text` says whether a name is valid UTF-8: others cannot be named in a report. Returns 0, or why not all of
+ * them are there: FAIL_TOO_BIG when they are more than `most` bytes together, FAIL_TOO_MANY, FAIL_MEMORY. Descriptors
+ * above 3 must be free. */
+enum failure files_collect(const char *directory, size_t most, bool (*is_text)(const char *name),
+                           struct buffer *frames);
 
 #endif

@@ -271,6 +271,7 @@ class Stream:
         self.connection, self.response = connection, connection.getresponse()
         self.status, self.headers = self.response.status, self.response.headers
         self.comments = self.last = 0
+        self.lines, self.part, self.ended = [], b"", False
 
     def __enter__(self):
         return self
@@ -283,19 +284,24 @@ class Stream:
         self.connection.close()
 
     def line(self):
-        try:
-            line = self.response.readline()
-        except http.client.IncompleteRead as error:
-            raise ConnectionError("the stream ends within itself") from error
-        assert line == b"" or line.endswith(b"\n"), line
-        return line.decode().rstrip("\n")
+        """The next line; None at the end."""
+        while not self.lines and not self.ended:
+            try:
+                data = self.response.read1(1 << 16)
+            except http.client.IncompleteRead as error:
+                raise ConnectionError("the stream ends within itself") from error
+            *self.lines, self.part = (self.part + data).split(b"\n")
+            self.lines.reverse()
+            self.ended = not data
+        assert self.lines or not self.part, self.part
+        return self.lines.pop().decode() if self.lines else None
 
     def next(self):
         """The next event, None at the end. Comments before it are counted."""
         fields = {}
         while True:
             line = self.line()
-            if line == "" and (fields or self.response.isclosed()):
+            if line is None or (line == "" and fields):
                 break
             if line.startswith(":"):
                 assert not fields

@@ -294,11 +294,11 @@ def test_slow_readers_neither_hold_the_run_nor_grow_the_server(patient):
     """Forty that read nothing at all: the run ends as if nobody were there, and costs its own memory once."""
     front = patient.front()
     before = memory_of(front)
-    run = patient.start("import sys\ndef main():\n    for _ in range(1024):\n        print('\\x01' * 1023)\n        print('e' * 1023, file=sys.stderr)\n    return {}\n")
+    run = patient.start("import sys\ndef main():\n    for _ in range(256):\n        print('\\x01' * 1023)\n        print('e' * 1023, file=sys.stderr)\n    return {}\n")
     readers = [patient.events(run) for _ in range(40)]
     record = patient.wait_over(run)
-    assert record["status"] == "ok" and len(record["stdout"]) == MIB == len(record["stderr"])
-    assert memory_of(front) - before < 48 * MIB
+    assert record["status"] == "ok" and len(record["stdout"]) == 256 * KIB == len(record["stderr"])
+    assert memory_of(front) - before < 24 * MIB
     for reader in readers[:3]:  # and each has it all, when it comes to that
         events = reader.rest()
         assert text_of(events, "stdout") == record["stdout"] and events[-1].data == record
@@ -319,3 +319,13 @@ def test_a_run_that_had_to_begin_anew_says_so(patient):
         assert [event.data for event in again] == [event.data for event in first]
         record = patient.delete(first[0].data["id"]).json
     assert (record["status"], record["stdout"]) == ("cancelled", "one\n")
+
+
+def test_a_stream_goes_to_its_end_when_the_server_stops(start_server, mode):
+    server = start_server(user=mode == "user")
+    with server.stream("import time\ndef main():\n    print('one')\n    time.sleep(2)\n    print('two')\n    return {}\n") as stream:
+        stream.until("stdout")
+        server.process.send_signal(signal.SIGTERM)
+        last = stream.rest()
+    assert names(last) == ["stdout", "result", "finished"]
+    assert server.wait_exit() == 0

@@ -188,6 +188,11 @@ static void test_outcome_rows(void **state)
         {{.wait_status = EXITED}, VERDICT_FAILURE, FAIL_MEMORY, STATUS_MEMORY_LIMIT, "memory limit exceeded: 256 MiB"},
         {{.wait_status = EXITED}, VERDICT_FAILURE, FAIL_DISK, STATUS_DISK_LIMIT, "disk limit exceeded: 64 MiB"},
         {{.wait_status = EXITED}, VERDICT_FAILURE, FAIL_PROCESSES, STATUS_PROCESS_LIMIT, "process limit exceeded: 64"},
+        {{.wait_status = EXITED},
+         VERDICT_FAILURE,
+         FAIL_TOO_MANY,
+         STATUS_OUTPUT_LIMIT,
+         "return_files limit exceeded: 100 files"},
         {{.wait_status = EXITED}, VERDICT_FAILURE, FAIL_FILES, STATUS_SCRIPT_ERROR, "its words"},
     };
     struct limits limits;

@@ -89,12 +89,18 @@ static bool is_abandoned(const struct hierarchy *hierarchy, const char *name)
 {
     struct stat status;
     struct timespec now;
+    char *end;
+    /* Not a cgroup of somebody who named it so, as "safe-script-tests": all in it would be killed. */
+    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
+        return false;
+    pid_t pid = (pid_t)strtol(name + strlen(PREFIX), &end, 10);
+    if (pid <= 0 || *end)
+        return false;
     auto_fd int own = openat(hierarchy->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (own < 0 || flock(own, LOCK_EX | LOCK_NB) || fstat(own, &status) || clock_gettime(CLOCK_REALTIME, &now))
         return false;
     /* Another server makes its directory and then locks it; give it time in between, unless it is dead for sure. */
-    pid_t pid = (pid_t)strtol(name + strlen(PREFIX), NULL, 10);
-    return (pid > 0 && kill(pid, 0) && errno == ESRCH) || now.tv_sec - status.st_mtim.tv_sec > 2;
+    return (kill(pid, 0) && errno == ESRCH) || now.tv_sec - status.st_mtim.tv_sec > 2;
 }
 
 static void remove_abandoned(const struct hierarchy *hierarchy)
@@ -107,7 +113,7 @@ static void remove_abandoned(const struct hierarchy *hierarchy)
     }
     rewinddir(entries); /* the duplicate shares its offset */
     for (struct dirent *entry; (entry = readdir(entries));) {
-        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0 && is_abandoned(hierarchy, entry->d_name))
+        if (is_abandoned(hierarchy, entry->d_name))
             remove_own(hierarchy, entry->d_name);
     }
     closedir(entries);

@@ -566,6 +566,10 @@ void engine_close(struct engine *engine)
     drop_fd(&engine->starter.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
         continue;
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        if (engine->slots[i].state != SLOT_FREE)
+            slot_free(engine, &engine->slots[i]);
+    }
     runs_close(engine);
     cgroups_close(engine->cgroups);
     boxes_close(engine->boxes);

@@ -23,7 +23,7 @@
 
 #define AS_SLACK (UINT64_C(4) << 30)
 
-enum { ROWS_MOST = 24, SHARED_UID_PROCESSES = 1024 };
+enum { ROWS_MOST = 24, SHARED_UID_PROCESSES = 16384 };
 
 static uint64_t base_bytes;       /* address space of the zygote */
 static rlim_t ceiling[ROWS_MOST]; /* hard limits that we were started with */
@@ -93,7 +93,7 @@ static uint64_t wanted(const struct jail_plan *plan, const struct rlimit_row *ro
         if (plan->layers & LAYER_BIT(LAYER_CGROUP))
             return base_bytes + value + AS_SLACK;
         return base_bytes + value + limits->value[LIMIT_PROCESSES] * JAIL_THREAD_STACK;
-    case LIMIT_PROCESSES: /* else one run's many would be another's none */
+    case LIMIT_PROCESSES: /* else one run's many would be another's none: there the supervisor counts */
         return counts_apart || value > SHARED_UID_PROCESSES ? value : SHARED_UID_PROCESSES;
     default:
         return value;

@@ -199,6 +199,9 @@ void outcome_decide(const struct facts *facts, const struct verdict *verdict, co
     case CAUSE_DISK:
         decide_limit(outcome, STATUS_DISK_LIMIT, LIMIT_DISK, limits);
         return;
+    case CAUSE_PROCESSES:
+        decide_limit(outcome, STATUS_PROCESS_LIMIT, LIMIT_PROCESSES, limits);
+        return;
     case CAUSE_CPU:
         decide_limit(outcome, STATUS_CPU_LIMIT, LIMIT_CPU, limits);
         return;

@@ -371,25 +371,28 @@ static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
-/* Resident memory that is the run's own, shared mappings included, for places without a cgroup: the kernel's numbers.
- * Name:, the one line with bytes of a script's, is escaped by the kernel. What only lies in the tmpfs is bounded by its
- * size. */
-static uint64_t slot_memory(const struct slot *slot)
+/* What a run uses of memory that is its own, shared mappings included, and its threads, for places without a cgroup:
+ * the kernel's numbers. Name:, the one line with bytes of a script's, is escaped by the kernel. What only lies in the
+ * tmpfs is bounded by its size. */
+static void slot_status(const struct slot *slot, uint64_t *memory, uint64_t *threads)
 {
-    static const char *const names[] = {"\nRssAnon:", "\nRssShmem:"};
+    static const struct {
+        const char *name;
+        bool is_memory;
+    } lines[] = {{"\nRssAnon:", true}, {"\nRssShmem:", true}, {"\nThreads:", false}};
     char path[40], text[4096];
-    uint64_t sum = 0;
+    *memory = *threads = 0;
     snprintf(path, sizeof path, "/proc/%d/status", slot->pid);
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (length <= 0)
-        return 0;
+        return;
     text[length] = 0;
-    for (size_t i = 0; i < COUNT(names); i++) {
-        const char *line = strstr(text, names[i]);
-        sum += line ? strtoull(line + strlen(names[i]), NULL, 10) * 1024 : 0;
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        const char *line = strstr(text, lines[i].name);
+        uint64_t value = line ? strtoull(line + strlen(lines[i].name), NULL, 10) : 0;
+        *(lines[i].is_memory ? memory : threads) += lines[i].is_memory ? value * 1024 : value;
     }
-    return sum;
 }
 
 /* The run's cgroup is out of memory, says the kernel, and will kill one of its processes; the rest must not go on as if
@@ -448,7 +451,12 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
     }
     if (slot->cgroup)
         return;
-    uint64_t memory = slot_memory(slot);
+    uint64_t memory, threads;
+    slot_status(slot, &memory, &threads);
+    if (threads > limits->value[LIMIT_PROCESSES]) {
+        slot_kill(engine, slot, CAUSE_PROCESSES);
+        return;
+    }
     if (memory > slot->facts.memory_peak_bytes)
         slot->facts.memory_peak_bytes = memory;
     if (memory > limits->value[LIMIT_MEMORY]) {

@@ -51,7 +51,7 @@ static void test_outcome_wait_statuses(void **state)
 /* Every combination of all the facts that are looked at, each over its interesting values. */
 static void test_outcome_facts(void **state)
 {
-    static const uint32_t causes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, UINT32_MAX};
+    static const uint32_t causes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, UINT32_MAX};
     static const int32_t statuses[] = {0,        EXITED, 2 << 8,  3 << 8,  EXIT_NO_CHANNEL << 8,
                                        255 << 8, SIGHUP, SIGKILL, SIGSEGV, SIGSEGV | 0x80,
                                        SIGXCPU,  SIGSYS, SIGPIPE, SIGXFSZ, 64,
@@ -139,6 +139,16 @@ static void test_outcome_rows(void **state)
          0,
          STATUS_CPU_LIMIT,
          "CPU time limit exceeded: 10 s"},
+        {{.cause = CAUSE_DISK, .wait_status = SIGKILL},
+         VERDICT_NONE,
+         0,
+         STATUS_DISK_LIMIT,
+         "disk limit exceeded: 64 MiB"},
+        {{.cause = CAUSE_PROCESSES, .wait_status = SIGKILL},
+         VERDICT_NONE,
+         0,
+         STATUS_PROCESS_LIMIT,
+         "process limit exceeded: 64"},
         {{.cause = CAUSE_OUTPUT, .wait_status = SIGKILL},
          VERDICT_NONE,
          0,

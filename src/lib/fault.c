@@ -15,9 +15,9 @@ static const struct {
 } hints[] = {
     {"namespaces", NULL, EPERM,
      "new user namespaces are refused here: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or "
-     "kernel.unprivileged_userns_clone=1, or start as root; in Docker add --cap-add=SYS_ADMIN and "
-     "--security-opt seccomp=unconfined"},
-    {"namespaces", NULL, ENOSPC, "no more namespaces may be made: raise sysctl user.max_user_namespaces"},
+     "kernel.unprivileged_userns_clone=1, or start as root; in Docker add --security-opt seccomp=unconfined"},
+    {"namespaces", NULL, ENOSPC,
+     "no more namespaces may be made: raise sysctl user.max_user_namespaces, or start as root"},
     {"namespaces", NULL, EUSERS, "user namespaces are nested too deep here"},
     {"namespaces", NULL, ENOSYS,
      "clone3 is refused here (Docker's default seccomp profile does that): start with "
@@ -26,8 +26,8 @@ static const struct {
     {"cgroup", NULL, EACCES, "no cgroup is delegated to this user: start as root, or by systemd with Delegate=yes"},
     {"cgroup", NULL, EPERM, "no cgroup is delegated to this user: start as root, or by systemd with Delegate=yes"},
     {"cgroup", NULL, EROFS,
-     "the cgroup file system is read-only here: in Docker add --cgroupns=private and a writable "
-     "/sys/fs/cgroup"},
+     "the cgroup file system is read-only here: in Docker add --cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup, and "
+     "start as root"},
     {"cgroup", NULL, ENOENT, "no memory and pids cgroup controller is mounted here"},
     {"landlock", NULL, ENOSYS, "this kernel was built without Landlock (5.13 or later, CONFIG_SECURITY_LANDLOCK)"},
     {"landlock", NULL, EOPNOTSUPP, "Landlock is built in but not enabled: boot with lsm=landlock,…"},

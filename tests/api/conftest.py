@@ -47,7 +47,7 @@ def launch(builds, tmp_path_factory):
         traces = Traces()
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                harness.command(builds[mode], mode, "serve", *flags, *python, *args),
+                harness.command(builds[mode], mode, "serve", *flags, *harness.FLAGS, *python, *args),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr or file,

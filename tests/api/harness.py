@@ -5,6 +5,8 @@ Nothing here knows how the server works inside; it speaks HTTP, reads /proc and 
 Environment:
   SAFE_SCRIPT_BUILD        the build directory (default: <repository>/build)
   SAFE_SCRIPT_TEST_PYTHON  an interpreter to test instead of the server's default (passed as --python)
+  SAFE_SCRIPT_TEST_FLAGS   what serve needs in this place, as --walls 1
+  SAFE_SCRIPT_TEST_START   a command that starts the server's command line
 """
 import base64
 import concurrent.futures
@@ -30,6 +32,8 @@ import openapi
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SAFE_SCRIPT_BUILD", REPOSITORY / "build")).resolve()
 PYTHON = os.environ.get("SAFE_SCRIPT_TEST_PYTHON")
+FLAGS = os.environ.get("SAFE_SCRIPT_TEST_FLAGS", "").split()
+START = os.environ.get("SAFE_SCRIPT_TEST_START", "").split()
 PARTS = ("safe-script", "safe-script-http", "safe-script-run", "_safe_script.abi3.so", "bootstrap.py")
 
 IS_ROOT = os.geteuid() == 0
@@ -682,7 +686,7 @@ def environment(extra=None):
 def command(build, mode, *args):
     """The command line of safe-script for one of MODES."""
     drop = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"] if IS_ROOT and mode == "user" else []
-    return [*drop, str(build / "safe-script"), *map(str, args)]
+    return [*START, *drop, str(build / "safe-script"), *map(str, args)]
 
 
 def python_flag():

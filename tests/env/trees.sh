@@ -1,0 +1,47 @@
+# Sourced by tests/env/run: clean Debian trees, and commands in them. Trees are kept in $trees so that a second run is quick.
+
+trees=${SAFE_SCRIPT_TREES:-/var/tmp/safe-script-trees}
+
+# tree SUITE: a minimal Debian, with this machine's way to the packages, and a clone of this repository in /src
+tree() {
+    local suite=$1 dir=$trees/$1
+    if [ ! -f "$dir/.whole" ]; then
+        rm -rf --one-file-system "$dir"
+        mkdir -p "$trees"
+        debootstrap --variant=minbase "$suite" "$dir" >"$trees/$suite.log" 2>&1 || { tail -20 "$trees/$suite.log" >&2; return 1; }
+        touch "$dir/.whole"
+    fi
+    cp /etc/resolv.conf /etc/hosts "$dir/etc/" 2>/dev/null
+    cp /etc/apt/apt.conf.d/*registry* "$dir/etc/apt/apt.conf.d/" 2>/dev/null
+    mkdir -p "$dir/usr/local/share" && cp -r /usr/local/share/ca-certificates "$dir/usr/local/share/" 2>/dev/null
+    rm -rf --one-file-system "$dir/src" "$dir/.built"
+    git clone -q "$top" "$dir/src"
+}
+
+# in_tree ROOT DIR COMMAND: in mount and pid namespaces of its own, so that nothing is left on the machine. ROOT is "chroot", as people
+# start such a tree by hand, or "pivot_root", as containers do (in a chroot the kernel gives ordinary users no namespaces).
+in_tree() {
+    local root=$1 dir=$2
+    shift 2
+    unshare --mount --pid --fork --kill-child --propagation private bash -eu -c '
+        root=$1 dir=$2; shift 2
+        mount --bind "$dir" "$dir"
+        mount -t proc proc "$dir/proc"
+        mount -t sysfs -o ro sysfs "$dir/sys" 2>/dev/null || true
+        mount --rbind /sys/fs/cgroup "$dir/sys/fs/cgroup" 2>/dev/null || true
+        mount -t tmpfs tmpfs "$dir/dev"
+        for node in null zero full random urandom tty; do touch "$dir/dev/$node"; mount --bind "/dev/$node" "$dir/dev/$node"; done
+        mkdir -p "$dir/dev/shm" "$dir/dev/pts"; mount -t tmpfs tmpfs "$dir/dev/shm"
+        ln -s /proc/self/fd "$dir/dev/fd"
+        cd "$dir"
+        if [ $root = pivot_root ]; then pivot_root . mnt; umount -l /mnt; dir=/; fi
+        exec chroot "$dir" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 CI="${CI:-}" "$@"' - "$root" "$dir" "$@"
+}
+
+# built SUITE: a tree with the product built in /src/build, as the tests of a place need it
+built() {
+    local dir=$trees/$1
+    [ -f "$dir/.built" ] && return
+    [ -d "$dir/src/.git" ] && [ "$(git -C "$dir/src" rev-parse HEAD)" = "$(git -C "$top" rev-parse HEAD)" ] || tree "$1" || return 1
+    in_tree chroot "$dir" bash -c 'cd /src && ./check build' && touch "$dir/.built"
+}

@@ -195,12 +195,24 @@ static bool keep(struct front *front, struct flight *flight, uint64_t owner)
     return true;
 }
 
+/* Who runs a script is told by its hash which: the log has no more of it. */
+static void take_digest(struct flight *flight, const struct buffer *job)
+{
+    struct span rest = {job->bytes, job->length};
+    struct frame frame;
+    while (frame_next(&rest, &frame) > 0) {
+        if (frame.tag == FRAME_SCRIPT)
+            digest_sha256(frame.data, flight->digest);
+    }
+}
+
 /* Moves what the request says into the flight and the memory files that the run will get. */
 static bool load(struct front *front, struct flight *flight, const struct request *request)
 {
     flight->limits = request->limits;
     flight->environment = request->environment;
     flight->asked_us = front_clock_us();
+    take_digest(flight, &request->job);
     flight->job = sealed_memfd("job", &request->job);
     flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
     return flight->job >= 0 && (flight->input >= 0 || !request->has_stdin) && take_place(front, flight);
@@ -281,14 +293,26 @@ static void wake(struct front *front, struct flight *flight)
     exchange_wake(front, client);
 }
 
+static uint64_t denials(const struct facts *facts)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < facts->denials && i < DENIALS_KEPT; i++)
+        sum += facts->denied[i].count;
+    return sum;
+}
+
+/* The audit line: who ran what, how it ended, and what it used. */
 static void log_flight(const struct flight *flight, const struct outcome *outcome)
 {
     const struct facts *facts = &flight->facts;
+    char digest[DIGEST_HEX + 1];
     log_event(LOG_INFO, "run", log_text("id", flight->name), log_text("status", status_table[outcome->status].name),
-              log_number("http", flight->http), log_number("queued_ms", facts->queued_us / 1000),
-              log_number("wall_ms", facts->wall_us / 1000), log_number("cpu_ms", facts->cpu_us / 1000),
-              log_number("memory_peak_bytes", facts->memory_peak_bytes),
-              log_number("stdout_bytes", flight->streams[STREAM_STDOUT].total));
+              log_text("script_sha256", digest_hex(flight->digest, digest)),
+              log_text("environment", flight->environment), log_number("http", flight->http),
+              log_number("queued_ms", facts->queued_us / 1000), log_number("wall_ms", facts->wall_us / 1000),
+              log_number("cpu_ms", facts->cpu_us / 1000), log_number("memory_peak_bytes", facts->memory_peak_bytes),
+              log_number("stdout_bytes", flight->streams[STREAM_STDOUT].total),
+              log_number("stderr_bytes", flight->streams[STREAM_STDERR].total), log_number("denials", denials(facts)));
 }
 
 static struct record_stream record_stream(const struct stream *stream)

@@ -4,6 +4,7 @@
 
 #include "front.h"
 
+#include "digest.h"
 #include "run.h"
 
 enum stream_kind { STREAM_REPORT, STREAM_STDOUT, STREAM_STDERR, STREAM_COUNT };
@@ -26,6 +27,7 @@ struct flight {
     struct kept *run;          /* NULL: nobody can ask for it by its name */
     bool record, async, probe;
     const char *environment;
+    uint8_t digest[DIGEST_BYTES]; /* of the script, for the log */
     struct limits limits;
     uint32_t owner;
     int job, input; /* until they are sent */

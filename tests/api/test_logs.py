@@ -1,5 +1,6 @@
 """The log: JSON or text, and that whoever reads it cannot stop the server."""
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -50,6 +51,46 @@ def test_an_unknown_format_is_an_error(cli):
     ended = cli("serve", "--log-format", "xml")
     assert ended.returncode == 2
     assert b'"xml" is not one of json, text' in ended.stderr
+
+
+# The audit line.
+
+
+def audit(server, id_):
+    wait_until(lambda: any(id_ in line for line in server.log_lines()), "the run's line")
+    (line,) = [json.loads(line) for line in server.log_lines() if id_ in line]
+    return line
+
+
+def test_the_audit_line(start_server, mode):
+    server = start_server(**user(mode))
+    script = "import socket, sys\n" "def main():\n    try: socket.socket()\n    except OSError: pass\n    print('é' * 9)\n    print('x', file=sys.stderr)\n    1/0\n"
+    record = server.run(script)
+    line = audit(server, record["id"])
+    assert (line["event"], line["process"], line["level"]) == ("run", "front", "info")
+    assert line["status"] == "script_error"
+    assert line["script_sha256"] == hashlib.sha256(script.encode()).hexdigest()
+    assert line["environment"] == "default"
+    assert line["http"] == 200
+    for name in ("queued_ms", "wall_ms", "cpu_ms", "stdout_bytes"):
+        assert line[name] == record["usage"][name], name
+    assert line["stderr_bytes"] == 2
+    assert line["denials"] == sum(entry["count"] for entry in record["denied"]) >= 1
+
+
+def test_the_hash_is_the_scripts_alone(start_server):
+    """The same whichever way it came and whatever came with it."""
+    server = start_server()
+    server.execute(HELLO, input=1, stdin="x", files={"a": "b"})
+    server.execute_python(HELLO)
+    server.execute(HELLO + "\n")
+
+    def hashes():
+        return [json.loads(line)["script_sha256"] for line in server.log_lines() if '"event":"run"' in line]
+
+    wait_until(lambda: len(hashes()) == 3, "the runs' lines")
+    first = hashlib.sha256(HELLO.encode()).hexdigest()
+    assert hashes() == [first, first, hashlib.sha256((HELLO + "\n").encode()).hexdigest()]
 
 
 # Its reader.

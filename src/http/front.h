@@ -1,7 +1,6 @@
 /* The front process: speaks HTTP with strangers and believes nobody.
  *
  *   main.c        starts it: descriptor 3 is the supervisor's socket, its first message is WIRE_SETUP
- *   sandbox.c     closes the process around itself before the first client's byte
  *   front.c       the event loop: one thread, one epoll; the supervisor's messages; the deadlines
  *   connection.c  a client's connection: accepted, watched, made to end
  *   peek.c        the first look at a connection, before libmicrohttpd is given it

@@ -237,6 +237,15 @@ void cgroups_close(struct cgroups *cgroups)
     free(cgroups);
 }
 
+_Static_assert((int)HIERARCHIES_MOST <= (int)CGROUPS_MOST, "a caller's array has room");
+
+size_t cgroups_bases(const struct cgroups *cgroups, int bases[CGROUPS_MOST])
+{
+    for (int i = 0; i < cgroups->count; i++)
+        bases[i] = cgroups->hierarchies[i].base;
+    return (size_t)cgroups->count;
+}
+
 const char *cgroups_describe(const struct cgroups *cgroups)
 {
     return cgroups->description;

@@ -28,6 +28,11 @@ struct cgroups *cgroups_open(struct fault *fault);
 /* Kills what is left, removes our directory, frees. Blocks for up to a second. NULL is fine. */
 void cgroups_close(struct cgroups *cgroups);
 
+/* The directories below which cgroups_close() and the functions here change files; the hierarchy's own (do not close).
+ * Returns how many. */
+enum { CGROUPS_MOST = 4 };
+size_t cgroups_bases(const struct cgroups *cgroups, int bases[CGROUPS_MOST]);
+
 /* "v1: memory, pids, cpuacct" */
 const char *cgroups_describe(const struct cgroups *cgroups);
 

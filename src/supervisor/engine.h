@@ -238,6 +238,9 @@ void reload_done(struct engine *engine);
 /* Puts limits in force: a zygote that makes jails for them has taken over. */
 void limits_take(struct engine *engine, const struct limits *limits);
 
+/* confine.c: nothing is begun by us after this, and little else can be. Returns 0, or -1 with *fault. */
+int engine_confine(const struct engine *engine, struct fault *fault);
+
 /* children.c: the front and the zygotes */
 void front_start(struct engine *engine);
 void front_lost(struct engine *engine, int status);

@@ -8,15 +8,17 @@
  *
  * The front is begun in the same template as a zygote, under a uid of its own: empty net, uts and ipc namespaces (it
  * gets its listening sockets from the supervisor, and can make none that lead anywhere), the minimal read-only root, no
- * capability in any set. The rest it does itself (http/sandbox.c). */
+ * capability in any set. The rest it does itself (lib/sandbox.c). */
 #include "engine.h"
 
 #include "log.h"
 #include "policy.h"
+#include "sandbox.h"
 #include "scope.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -33,7 +35,32 @@ enum { ORDERS = 3, PROGRAM = JAIL_PROC_FD + 1 };
 
 enum { ANSWER_MS = 20000 };
 
+/* Whom the kernel is to end first when the machine is out of memory; the supervisor comes last. */
+enum { OOM_FRONT = 100, OOM_ZYGOTE = 500, OOM_MOST = 1000 };
+
+/* What the template and the maps take: mounts, namespaces, other uids, the end of all capabilities; and to read an
+ * interpreter that only root may reach. */
+enum {
+    KEPT = 1 << CAP_SYS_ADMIN | 1 << CAP_SYS_CHROOT | 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SETPCAP |
+           1 << CAP_DAC_READ_SEARCH
+};
+
 /* ---- in what it begins ---- */
+
+/* To raise it takes no privilege; a file there is root's while we are not dumpable, as execve will make us anyway. */
+static void raise_oom_score(int points)
+{
+    char text[16];
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    auto_fd int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (length <= 0)
+        return;
+    text[length] = 0;
+    long score = strtol(text, NULL, 10) + points;
+    length = snprintf(text, sizeof text, "%ld", score < OOM_MOST ? score : OOM_MOST);
+    (void)!pwrite(fd, text, (size_t)length, 0); /* where it is refused, the kernel's own choice has to do */
+}
 
 static void take_descriptors(bool keep_streams)
 {
@@ -66,6 +93,7 @@ static void front_exec(struct engine *engine)
     static const char *const environment[] = {"LANG=C.UTF-8", "PATH=/usr/bin:/bin", NULL};
     struct fault fault;
     take_descriptors(engine->front_once);
+    raise_oom_score(OOM_FRONT);
     if (front_template(engine, &fault) == 0) {
         close_range(JAIL_SHOWN_FD, ~0U, 0); /* for runs */
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -108,6 +136,7 @@ static void zygote_exec(struct engine *engine)
     char bootstrap[sizeof engine->library + 16];
     bool rooted = engine->plan.layers & LAYER_BIT(LAYER_ROOT);
     take_descriptors(false);
+    raise_oom_score(OOM_ZYGOTE);
     struct jail_path paths[INTERPRETER_PATHS + 2];
     memcpy(paths, interpreter->paths, sizeof interpreter->paths);
     size_t count = interpreter->path_count;
@@ -185,12 +214,15 @@ static int keep_descriptors(int orders, int program)
 
 static _Noreturn void starter_main(struct engine *engine, int orders)
 {
+    struct fault fault;
     sigset_t all;
     sigfillset(&all); /* a terminal's are for the supervisor */
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_NAME, "safe-starter", 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (keep_descriptors(orders, engine->front_program.fd))
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (keep_descriptors(orders, engine->front_program.fd) || sandbox_keep_capabilities(KEPT, &fault))
         _exit(1);
     serve(engine);
 }

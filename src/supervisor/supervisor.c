@@ -478,7 +478,7 @@ static void dispatch(struct engine *engine, struct source *source)
 int engine_serve(struct engine *engine)
 {
     struct fault fault;
-    if (starter_open(engine, &fault)) {
+    if (starter_open(engine, &fault) || engine_confine(engine, &fault)) {
         log_fault(LOG_ERROR, "the server cannot start", &fault);
         return 1;
     }

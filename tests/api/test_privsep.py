@@ -9,6 +9,7 @@ import pytest
 import harness
 from harness import wait_until
 
+CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "DAC_READ_SEARCH": 2, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "SYS_CHROOT": 18, "SYS_ADMIN": 21}
 TEMPLATE_NAMESPACES = ("net", "uts", "ipc", "mnt")
 
 
@@ -35,6 +36,20 @@ def descriptors(pid):
         except OSError:
             pass
     return table
+
+
+def bits(*names):
+    return sum(1 << CAPABILITIES[name] for name in names)
+
+
+def memory(pid):
+    """Every readable mapping of a process."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as lines, open(f"/proc/{pid}/mem", "rb", 0) as memory_file:
+        for line in lines:
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            if line.split()[1][0] != "r" or line.rstrip().endswith(("[vvar]", "[vvar_vclock]", "[vsyscall]")):
+                continue
+            yield os.pread(memory_file.fileno(), end - start, start)
 
 
 def starter(server):
@@ -65,6 +80,37 @@ def parts(server):
 def test_no_capability_is_left_or_to_be_had(parts, part):
     assert set(capabilities(parts[part]).values()) == {0}
     assert status(parts[part])["NoNewPrivs"] == "1"
+
+
+def test_the_supervisor_keeps_what_ends_runs(server, parts):
+    kept = bits("KILL") if server.mode == "root" else 0
+    # At the top of a hierarchy the directory that was made at the start can only be removed so.
+    bases = [os.path.dirname(path) for path in harness.cgroup_directories(server.pid)]
+    if server.mode == "root" and not all(os.stat(base).st_mode & 0o200 for base in bases):
+        kept |= bits("DAC_OVERRIDE")
+    sets = capabilities(parts["supervisor"])
+    assert sets["CapInh"] == sets["CapAmb"] == 0
+    assert sets["CapPrm"] == sets["CapEff"] == kept
+    assert sets["CapBnd"] == kept or server.mode == "user"
+    assert status(parts["supervisor"])["NoNewPrivs"] == "1"
+
+
+def test_the_starter_keeps_what_begins_processes(server, parts):
+    kept = bits("SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID", "SETPCAP", "DAC_READ_SEARCH") if server.mode == "root" else 0
+    sets = capabilities(parts["starter"])
+    assert sets["CapInh"] == sets["CapAmb"] == 0
+    assert sets["CapPrm"] == sets["CapEff"] == kept
+    assert sets["CapBnd"] == kept or server.mode == "user"
+    assert status(parts["starter"])["NoNewPrivs"] == "1"
+
+
+@pytest.mark.skipif(not harness.IS_ROOT, reason="to whom a file in /proc belongs shows it only where the process is not root's")
+@pytest.mark.parametrize("part", ("supervisor", "starter", "front", "zygote", "run"))
+def test_nobody_of_the_same_uid_can_trace_it(server, parts, part):
+    if int(status(parts[part])["Uid"].split()[0]) != 0:
+        assert os.stat(f"/proc/{parts[part]}/environ").st_uid == 0
+    else:
+        assert server.mode == "root" and part in ("supervisor", "starter")
 
 
 @pytest.mark.parametrize("part", ("front", "zygote"))
@@ -112,7 +158,14 @@ def test_the_starter_holds_its_orders_and_the_front_s_program(parts):
     assert held[3].startswith("socket:") and held[5].endswith("/safe-script-http")
 
 
-@pytest.mark.parametrize("part", ("front", "run"))
+def test_runs_are_the_first_to_go_when_the_machine_has_no_memory(parts):
+    score = {part: int(pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text()) for part, pid in parts.items()}
+    assert score["supervisor"] == score["starter"]
+    assert score["supervisor"] <= score["front"] <= score["zygote"] == score["run"]
+    assert score["supervisor"] < score["run"] or score["run"] == 1000
+
+
+@pytest.mark.parametrize("part", ("supervisor", "front", "run"))
 def test_system_calls_are_filtered(parts, part):
     assert status(parts[part])["Seccomp"] == "2"
 
@@ -128,3 +181,22 @@ def test_without_its_starter_the_server_ends_in_order(start_server, mode):
     assert flying.result(harness.PATIENCE).json == {"result": {"slept": 2}, "stdout": ""}
     assert any("starter ended" in line for line in server.log_lines())
     server.traces.assert_clean(server.pid, tree)
+
+
+@pytest.mark.skipif(not harness.IS_ROOT, reason="reads the memory of processes that nobody else may look at")
+def test_what_the_operator_wrote_is_in_no_other_process(start_server, mode, public_dir):
+    marks = {name: f"{name}-{os.urandom(8).hex()}" for name in ("environment", "argument", "comment", "value")}
+    config = public_dir / f"{marks['argument']}.conf"
+    box_directory = public_dir / marks["value"]
+    box_directory.mkdir(mode=0o777)
+    config.write_text(f"# {marks['comment']}\n[server]\nbox_directory = {box_directory}\n")
+    server = start_server("--config", config, env={"OPERATOR_SECRET": marks["environment"]}, user=mode == "user")
+    server.assert_serves()
+
+    def found(pid):
+        whole = b"".join(memory(pid))
+        return {name for name, mark in marks.items() if mark.encode() in whole}
+
+    assert found(server.pid) >= {"environment", "argument", "value"}  # so the search finds what there is
+    for pid in (server.front().pid, server.zygotes()[0].pid, waiting_run(server)):
+        assert found(pid) == set()

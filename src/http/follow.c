@@ -9,6 +9,9 @@
 /* A response's own buffer: of records, and of streams to clients of HTTP/1.0. */
 enum { RECORD_BLOCK = 32 * 1024, EVENTS_BLOCK = 1024 };
 
+/* Readers of one run: each costs us a message for each thing that a script writes. */
+enum { FOLLOWERS_MOST = 100 };
+
 static void follow(struct connection *connection, struct kept *run, void (*told)(struct watcher *watcher))
 {
     struct follow *follow = &connection->exchange.follow;
@@ -162,6 +165,8 @@ void run_events(struct front *front, struct connection *connection)
         exchange_refuse(connection, MHD_HTTP_BAD_REQUEST, 0, "Last-Event-ID is not the id of an event of this run");
     else if (run->events.over && after == events_last(&run->events))
         exchange_answer(connection, MHD_HTTP_NO_CONTENT, NULL, &nothing); /* which tells an EventSource to stop */
+    else if (run->watcher_count >= FOLLOWERS_MOST)
+        exchange_refuse(connection, MHD_HTTP_TOO_MANY_REQUESTS, 1, "%d others follow this run", FOLLOWERS_MOST);
     else
         follow_events(connection, run, after, false);
 }

@@ -153,6 +153,7 @@ void watcher_join(struct watcher *watcher, struct kept *run)
     if (run->watchers)
         run->watchers->previous = watcher;
     run->watchers = watcher;
+    run->watcher_count++;
 }
 
 void watcher_leave(struct watcher *watcher)
@@ -163,6 +164,7 @@ void watcher_leave(struct watcher *watcher)
     *(watcher->previous ? &watcher->previous->next : &run->watchers) = watcher->next;
     if (watcher->next)
         watcher->next->previous = watcher->previous;
+    run->watcher_count--;
 }
 
 void runs_told(struct kept *run)

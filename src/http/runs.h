@@ -36,6 +36,7 @@ struct kept {
     struct flight *flight; /* NULL: it is over */
     struct events events;
     struct watcher *watchers;
+    unsigned watcher_count;
     /* runs.c's own */
     uint64_t number;  /* the first of its random bits */
     uint64_t over_ms; /* and the time it ended */

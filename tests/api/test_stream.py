@@ -12,7 +12,7 @@ import socket
 import pytest
 
 from harness import (
-    HELLO, KIB, MANY_THREADS, MIB, MODES, alive, is_python, pid_depth, process_of_many_threads, text_of
+    HELLO, KIB, MANY_THREADS, MIB, MODES, alive, is_python, pid_depth, process_of_many_threads, text_of, wait_until
 )
 
 FOREVER = "\n    import time\n    time.sleep(1000)\n"  # until it is cancelled; else it ends with time_limit
@@ -303,6 +303,22 @@ def test_slow_readers_neither_hold_the_run_nor_grow_the_server(patient):
         events = reader.rest()
         assert text_of(events, "stdout") == record["stdout"] and events[-1].data == record
     for reader in readers:
+        reader.close()
+
+
+def test_a_run_has_a_hundred_readers_at_most(patient):
+    """Whatever it writes is sent to each of them: one client could have the server do nothing else."""
+    run = patient.start("def main():\n    print('one')" + FOREVER)
+    readers = [patient.events(run) for _ in range(100)]
+    assert {reader.status for reader in readers} == {200}
+    answer = patient.request("GET", f"/v1/runs/{run}/events")
+    assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
+    readers.pop().close()
+    wait_until(lambda: not readers.append(patient.events(run)) and readers[-1].status == 200, "room for another")
+    patient.delete(run)
+    for reader in readers:
+        if reader.status == 200:
+            assert names(reader.rest())[-1] == "finished"
         reader.close()
 
 

@@ -129,7 +129,7 @@ LIMITS = {
     "memory": ({"memory_bytes": 128 * MIB}, "def main():\n    return {'n': len(b'x' * (1 << 29))}\n", r"memory limit exceeded: 128 MiB"),
     "processes": (
         {"processes": 8},
-        "import threading, time\ndef main():\n    for _ in range(40):\n        threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n    return {}\n",
+        "import threading, time\ndef main():\n    for _ in range(40):\n        threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n    time.sleep(30)\n    return {}\n",
         r"process limit exceeded: 8",
     ),
     "output": ({"output_bytes": 65536}, "def main():\n    while True:\n        print('x' * 1000)\n", r"output limit exceeded: 64 KiB"),

@@ -215,7 +215,10 @@ def test_a_run_killed_from_outside_once_is_run_again(start_server, mode):
     run = server.wait_busy()
     os.kill(run.pid, signal.SIGKILL)
     answer = flying.result(PATIENCE)
-    assert (answer.status, answer.body) == (200, DONE)
+    if "namespaces" in server.layers:
+        assert (answer.status, answer.body) == (200, DONE)
+    else:  # a script could have sent it to itself
+        assert answer.error == "script was killed by signal SIGKILL"
 
 
 def test_waiting_jails_killed_from_outside_are_replaced(start_server, mode):
@@ -403,7 +406,7 @@ def test_a_daemon_does_not_outlive_the_answer(start_server):
 def test_it_starts_with_every_descriptor_closed(builds):
     """No stdin, stdout or stderr: nothing may end up on a descriptor that means something else."""
     port = harness.free_port()
-    line = harness.command(builds[harness.MODES[0]], harness.MODES[0], "serve", "--listen", f"127.0.0.1:{port}", *harness.python_flag())
+    line = harness.command(builds[harness.MODES[0]], harness.MODES[0], "serve", "--listen", f"127.0.0.1:{port}", *harness.FLAGS, *harness.python_flag())
     process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *line], env=harness.environment(), cwd="/")
     log = harness.pathlib.Path("/dev/null")
     server = harness.Server(process, harness.MODES[0], ("127.0.0.1", port), log)

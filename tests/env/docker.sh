@@ -46,7 +46,7 @@ image() {
 }
 
 # container SUITE PLACE [PYTEST ARGUMENTS]: the place's name is the command line up to the image. A file system that is read-only gets
-# the tmpfs that pytest needs.
+# the tmpfs that pytest needs; /dev/shm has room for the disks that the tests ask for, of many runs at once.
 container() {
     local suite=$1 place=$2 flags
     shift 2
@@ -54,5 +54,5 @@ container() {
     flags=${place#docker run}
     [ "${flags/--read-only/}" = "$flags" ] || flags="$flags --tmpfs /tmp:size=64m"
     # shellcheck disable=SC2086
-    docker_cli run --rm $flags "safe-script:$suite" tests/env/inside "$place" "$@"
+    docker_cli run --rm --shm-size 3g $flags "safe-script:$suite" tests/env/inside "$place" "$@"
 }

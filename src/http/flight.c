@@ -1,4 +1,7 @@
 #include "flight.h"
+#ifdef SAFE_SCRIPT_ABLATION
+#include "believe.h"
+#endif
 #include "log.h"
 #include "outcome.h"
 #include "record.h"
@@ -403,6 +406,9 @@ void flight_finish(struct front *front, struct flight *flight)
     if (flight->facts.cause == CAUSE_NONE && flight->cancelled != CAUSE_WALL)
         flight->facts.cause = flight->cancelled;
     bool unread = report_parse(stream_kept(stream), flight->nonce, &flight->limits, &report) != 0;
+#ifdef SAFE_SCRIPT_ABLATION
+    believe(front->setup.without, stream_kept(stream), &report, &flight->facts);
+#endif
     if (stream->own.failed || unread) /* no memory */
         flight->facts.cause = CAUSE_LOST;
     outcome_decide(&flight->facts, &report.verdict, &flight->limits, &outcome);
@@ -450,6 +456,10 @@ static void on_started(struct front *front, struct flight *flight, struct wire_m
     flight->limits = message->started.limits;
     flight->streams[STREAM_REPORT].keep = report_most(&flight->limits);
     flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = flight->limits.value[LIMIT_OUTPUT];
+#ifdef SAFE_SCRIPT_ABLATION
+    if (front->setup.without & WALL_FRONT)
+        flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = UINT32_MAX;
+#endif
     if (flight->run) {
         events_start(&flight->run->events);
         runs_told(flight->run);

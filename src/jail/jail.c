@@ -48,10 +48,12 @@ const struct layer layer_table[LAYER_COUNT] = {
 
 /* Classes whose walls are all in the front or the interpreter (values that are not JSON, the API) are not here. */
 const struct attack_class attack_classes[] = {
+    {"forged result or status", WALL_FACTS | WALL_FRONT},
     {"CPU", SUPERVISOR | RLIMITS | WALL_FRONT},
     {"time", SUPERVISOR | WALL_FRONT},
     {"memory", CGROUP | RLIMITS | SUPERVISOR},
     {"processes", CGROUP | NAMESPACES | RLIMITS | SECCOMP},
+    {"output", SUPERVISOR | WALL_FRONT},
     {"disk and descriptors", ROOT | RLIMITS | LANDLOCK},
     {"reading what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
     {"writing what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
@@ -127,7 +129,7 @@ void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]
     /* Not the table's order: who runs as whom decides how namespaces can be had, and the root needs those. */
     static const enum layer_id order[] = {LAYER_CGROUP,  LAYER_IDENTITY, LAYER_NAMESPACES, LAYER_ROOT,
                                           LAYER_RLIMITS, LAYER_LANDLOCK, LAYER_SECCOMP,    LAYER_SUPERVISOR};
-    plan->layers = is_left_out(plan, WALL_FRONT) ? 0 : WALL_FRONT;
+    plan->layers = (is_left_out(plan, WALL_FRONT) ? 0 : WALL_FRONT) | (is_left_out(plan, WALL_FACTS) ? 0 : WALL_FACTS);
     struct trial *trial = shared_memory(sizeof *trial);
     for (size_t i = 0; i < COUNT(order); i++) {
         enum layer_id id = order[i];

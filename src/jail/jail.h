@@ -44,6 +44,10 @@ enum layer_id {
  * and apart from the supervisor. It is everywhere. */
 #define WALL_FRONT (UINT32_C(1) << 30)
 
+/* And this: what the supervisor saw itself of a run's end (wait status, its own kill, the cgroup's counters), whatever
+ * the report says. */
+#define WALL_FACTS (UINT32_C(1) << 29)
+
 /* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs get a user
  * namespace: they map their own ids by it (unless plan->supervisor_maps) and forbid nested ones. The run closes it in
  * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
@@ -55,7 +59,7 @@ enum { JAIL_SHOWN_FD = 100, JAIL_SHOWN_MOST = 100 };
 
 /* What holds here and how it is to be used. Plain data: it goes to the zygote as WIRE_PLAN. */
 struct jail_plan {
-    uint32_t layers;              /* set of LAYER_BIT, WALL_OWN_UID and WALL_FRONT */
+    uint32_t layers;              /* set of LAYER_BIT and WALL_… */
     uint32_t namespaces;          /* CLONE_NEW… bits that each run gets anew */
     uint32_t template_namespaces; /* CLONE_NEW… bits that the zygote gets once and runs inherit, empty */
     uint32_t landlock_abi;
@@ -99,6 +103,8 @@ extern const struct layer layer_table[LAYER_COUNT];
 
 /* As logs, /v1/jail and messages have them; apart from the table, so that the front links words and no jail. */
 extern const char *const layer_names[LAYER_COUNT];
+/* "front", "facts" or "uid"; NULL for what is none. */
+const char *jail_wall_name(uint32_t wall);
 
 /* A system call's name: "socket", or "system call 999". Returns text. */
 char *jail_call_name(int number, char *text, size_t size);
@@ -106,7 +112,7 @@ char *jail_call_name(int number, char *text, size_t size);
 /* The classes of attack of the threat model and the layers that each on its own stops that class. */
 struct attack_class {
     const char *name;
-    uint32_t walls; /* set of LAYER_BIT, WALL_OWN_UID and WALL_FRONT */
+    uint32_t walls; /* set of LAYER_BIT and WALL_… */
 };
 extern const struct attack_class attack_classes[];
 extern const size_t attack_class_count;

@@ -18,6 +18,11 @@ const char *const layer_names[LAYER_COUNT] = {
     [LAYER_SECCOMP] = "seccomp",   [LAYER_SUPERVISOR] = "supervisor",
 };
 
+const char *jail_wall_name(uint32_t wall)
+{
+    return wall == WALL_FRONT ? "front" : wall == WALL_FACTS ? "facts" : wall == WALL_OWN_UID ? "uid" : NULL;
+}
+
 /* Names of the details that people look for. */
 static const struct {
     int number;

@@ -15,7 +15,7 @@ enum cause {
     CAUSE_WALL,      /* our timer, or the front's if ours should fail */
     CAUSE_CPU,       /* the run's CPU clock or RLIMIT_CPU */
     CAUSE_DISK,      /* the run's box, where no tmpfs bounds it */
-    CAUSE_PROCESSES, /* the run's threads, where nothing but its uid counts them */
+    CAUSE_PROCESSES, /* its threads, or that it has made a process at all, where no cgroup counts them */
     CAUSE_OUTPUT,    /* the front saw OUTPUT_KILL_FACTOR times the output limit */
     CAUSE_RESULT,    /* the front saw a report longer than any honest one */
     CAUSE_CANCELLED, /* DELETE, or the client has gone */

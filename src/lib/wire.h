@@ -71,6 +71,9 @@ struct wire_setup {
     uint64_t records_ms, records_bytes; /* for how long, and in how many bytes, runs that are over are kept */
     uint64_t heartbeat_ms;              /* an event stream that is silent for so long gets a comment */
     uint32_t log_level, log_format;
+#ifdef SAFE_SCRIPT_ABLATION
+    uint32_t without; /* as jail_plan's */
+#endif
 };
 struct wire_state {
     uint32_t serving; /* enum serving */

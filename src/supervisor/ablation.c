@@ -8,11 +8,12 @@
 
 static uint32_t wall_named(const char *name)
 {
-    for (int i = 0; i < LAYER_COUNT; i++) {
-        if (strcmp(name, layer_names[i]) == 0)
+    for (int i = 0; i < 32; i++) {
+        const char *other = i < LAYER_COUNT ? layer_names[i] : jail_wall_name(LAYER_BIT(i));
+        if (other && LAYER_BIT(i) != WALL_OWN_UID && strcmp(name, other) == 0)
             return LAYER_BIT(i);
     }
-    return strcmp(name, "front") == 0 ? WALL_FRONT : 0;
+    return 0;
 }
 
 static uint32_t walls_named(char *list)

@@ -8,8 +8,8 @@
 #include "jail.h"
 #include "settings.h"
 
-/* Takes the options out of rest and fills plan->without and plan->without_row. What names no layer or row ends the
- * process with status 2. */
+/* Takes the options out of rest and fills plan->without (layers, "front", "facts") and plan->without_row. What names
+ * no layer or row ends the process with status 2. */
 void ablation_take(struct rest *rest, struct jail_plan *plan);
 
 #endif

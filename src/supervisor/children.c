@@ -76,6 +76,9 @@ static struct wire_message front_settings(struct engine *engine)
         .log_level = (uint32_t)settings->log_level,
         .log_format = (uint32_t)settings->log_format,
     };
+#ifdef SAFE_SCRIPT_ABLATION
+    message.setup.without = engine->plan.without;
+#endif
     message.fds[message.fd_count++] = engine->description;
     for (int i = 0; i < LIMIT_COUNT; i++) {
         if (engine->limits_told.value[i] < settings->limits.value[i])

@@ -60,7 +60,7 @@ static void put_walls(struct buffer *out, uint32_t walls)
 {
     const char *separator = "";
     for (int i = 0; i < 32; i++) {
-        const char *name = i < LAYER_COUNT ? layer_names[i] : LAYER_BIT(i) == WALL_FRONT ? "front" : "uid";
+        const char *name = i < LAYER_COUNT ? layer_names[i] : jail_wall_name(LAYER_BIT(i));
         if (!(walls & LAYER_BIT(i)))
             continue;
         put(out, "%s", separator);

@@ -264,6 +264,7 @@ void slot_oom(struct slot *slot);
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now);
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage);
 void slot_free(struct engine *engine, struct slot *slot);
+void slots_end_orphans(struct engine *engine);
 struct slot *slot_of(struct engine *engine, pid_t pid);
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state);
 

@@ -10,6 +10,7 @@
 #include "outcome.h"
 #include "policy.h"
 #include "scope.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -371,30 +372,6 @@ static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
-/* What a run uses of memory that is its own, shared mappings included, and its threads, for places without a cgroup:
- * the kernel's numbers. Name:, the one line with bytes of a script's, is escaped by the kernel. What only lies in the
- * tmpfs is bounded by its size. */
-static void slot_status(const struct slot *slot, uint64_t *memory, uint64_t *threads)
-{
-    static const struct {
-        const char *name;
-        bool is_memory;
-    } lines[] = {{"\nRssAnon:", true}, {"\nRssShmem:", true}, {"\nThreads:", false}};
-    char path[40], text[4096];
-    *memory = *threads = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", slot->pid);
-    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (length <= 0)
-        return;
-    text[length] = 0;
-    for (size_t i = 0; i < COUNT(lines); i++) {
-        const char *line = strstr(text, lines[i].name);
-        uint64_t value = line ? strtoull(line + strlen(lines[i].name), NULL, 10) : 0;
-        *(lines[i].is_memory ? memory : threads) += lines[i].is_memory ? value * 1024 : value;
-    }
-}
-
 /* The run's cgroup is out of memory, says the kernel, and will kill one of its processes; the rest must not go on as if
  * nothing had been. */
 void slot_oom(struct slot *slot)
@@ -412,6 +389,22 @@ static bool box_is_overfull(struct slot *slot, const struct limits *limits)
     struct box_usage usage;
     return slot->box && box_usage(slot->box, &usage) &&
            (usage.bytes > limits->value[LIMIT_DISK] || usage.inodes > limits->value[LIMIT_INODES]);
+}
+
+/* In place of a cgroup. */
+static void look_at_process(struct engine *engine, struct slot *slot, const struct limits *limits)
+{
+    struct watched watched = watch_process(slot->pid);
+    if (watched.memory_bytes > slot->facts.memory_peak_bytes)
+        slot->facts.memory_peak_bytes = watched.memory_bytes;
+    if (watched.threads > slot->facts.processes_peak)
+        slot->facts.processes_peak = watched.threads;
+    if (watched.memory_bytes > limits->value[LIMIT_MEMORY]) {
+        slot->facts.oom_kills = 1;
+        slot_kill(engine, slot, CAUSE_NONE);
+    } else if (watched.threads > limits->value[LIMIT_PROCESSES] || watched.children) {
+        slot_kill(engine, slot, CAUSE_PROCESSES);
+    }
 }
 
 /* Called when wall_deadline_us or look_us has passed. */
@@ -449,20 +442,8 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
         slot_kill(engine, slot, CAUSE_DISK);
         return;
     }
-    if (slot->cgroup)
-        return;
-    uint64_t memory, threads;
-    slot_status(slot, &memory, &threads);
-    if (threads > limits->value[LIMIT_PROCESSES]) {
-        slot_kill(engine, slot, CAUSE_PROCESSES);
-        return;
-    }
-    if (memory > slot->facts.memory_peak_bytes)
-        slot->facts.memory_peak_bytes = memory;
-    if (memory > limits->value[LIMIT_MEMORY]) {
-        slot->facts.oom_kills = 1;
-        slot_kill(engine, slot, CAUSE_NONE);
-    }
+    if (!slot->cgroup)
+        look_at_process(engine, slot, limits);
 }
 
 static void slot_take_usage(struct slot *slot, const struct rusage *usage)
@@ -499,10 +480,10 @@ static bool killed_from_outside(const struct engine *engine, const struct slot *
 /* Without a pid namespace or a cgroup a dead run's other processes have become our children. They are in its session or
  * in one of their own; a fresh clone that has not been named to us yet is still in ours. Only where both the filter and
  * the limit of processes are gone can there be any. */
-static void end_orphans(struct engine *engine)
+void slots_end_orphans(struct engine *engine)
 {
     enum { PASSES_MOST = 100 };
-    bool found = !(jail_clone_flags(&engine->plan) & CLONE_NEWPID);
+    bool found = engine_watches(engine) && !(jail_clone_flags(&engine->plan) & CLONE_NEWPID);
     for (int pass = 0; found && pass < PASSES_MOST; pass++) {
         char text[4096];
         auto_fd int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
@@ -536,7 +517,7 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     }
     if (slot->cgroup)
         cgroup_kill(slot->cgroup, &fault); /* before the usage: what a missing pid namespace let live */
-    end_orphans(engine);
+    slots_end_orphans(engine);
     slot->facts.wait_status = status;
     slot->facts.wall_us = now_us() - slot->started_us;
     slot_take_usage(slot, usage);

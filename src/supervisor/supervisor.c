@@ -541,6 +541,9 @@ int engine_open(struct engine *engine, struct fault *fault)
     sigaddset(&mask, SIGHUP);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     signal(SIGPIPE, SIG_IGN);
+    /* Where no pid namespace takes them along, what a dead run has left comes to us: slots_end_orphans(). */
+    if (!(jail_clone_flags(&engine->plan) & CLONE_NEWPID) && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+        return fault_set(fault, "supervisor", "prctl", errno, "PR_SET_CHILD_SUBREAPER");
     engine->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
     engine->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (engine->signal_fd < 0 || engine->epoll < 0 || engine_watch(engine, engine->signal_fd, &engine->signal_source))
@@ -565,7 +568,7 @@ void engine_close(struct engine *engine)
     drop_fd(&engine->next_zygote.child.socket);
     drop_fd(&engine->starter.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
-        continue;
+        slots_end_orphans(engine);
     for (size_t i = 0; i < engine->slot_count; i++) {
         if (engine->slots[i].state != SLOT_FREE)
             slot_free(engine, &engine->slots[i]);

@@ -17,22 +17,25 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "api")]
 import corpus  # noqa: E402
 import harness  # noqa: E402
 
+AT_ONCE, POOL = 4, 4
 # Small limits, so that each attack soon meets them. A run that none stops must end within PATIENCE.
 SETTINGS = (
     "--limits.wall_ms=8s", "--limits.cpu_ms=4s", "--limits.memory_bytes=64MiB", "--limits.processes=16", "--limits.disk_bytes=2MiB",
-    "--limits.inodes=128", "--limits.open_files=64", "--limits.output_bytes=64KiB", "--pool=4", "--concurrency=12", "--log-level=warning",
+    "--limits.inodes=128", "--limits.open_files=64", "--limits.output_bytes=64KiB", f"--pool={POOL}", "--concurrency=12", "--log-level=warning",
 )
-AT_ONCE = 4
 
 # What a run finds; none may leave a trace in the next one's. Addresses, times and random numbers are left out.
 CLEAN = """
-import builtins, gc, os, signal, sys, threading
+import builtins, os, signal, sys, threading
 def main():
+    box = os.path.dirname(os.getcwd())
+    clear = lambda text: text.replace(box, "BOX") if isinstance(text, str) else text
     return {
-        "work": sorted(os.listdir(".")), "tmp": os.listdir("/tmp"), "environment": dict(os.environ), "modules": sorted(sys.modules),
-        "builtins": sorted(vars(builtins)), "threads": threading.active_count(), "arguments": sys.argv, "path": sys.path,
+        "box": {name: os.listdir(box + "/" + name) for name in ("work", "tmp", "shm")},
+        "environment": {name: clear(value) for name, value in os.environ.items()}, "path": [clear(path) for path in sys.path],
+        "modules": sorted(sys.modules), "builtins": sorted(vars(builtins)), "threads": threading.active_count(), "arguments": sys.argv,
         "signals": [str(signal.getsignal(n)) for n in (1, 2, 13, 14, 15)], "masked": sorted(signal.pthread_sigmask(0, [])),
-        "umask": os.umask(0o22), "tracing": str(sys.gettrace()), "recursion": sys.getrecursionlimit(), "garbage": gc.get_count()[2],
+        "umask": os.umask(0o22), "tracing": str(sys.gettrace()), "recursion": sys.getrecursionlimit(),
     }
 """
 
@@ -54,6 +57,11 @@ class World:
             "directory": str(self.directory), "secret": str(self.secret), "writable": str(self.writable), "server": server.pid,
             "front": front.pid if front else 0, "zygote": zygotes[0].pid if zygotes else 0, "uid": os.geteuid(),
         }
+
+    def processes(self, server):
+        """All of the server's, when the pool is full and nothing runs."""
+        harness.wait_until(lambda: sum(map(harness.is_python, harness.descendants(server.pid))) == 1 + POOL, "a full pool")
+        return harness.descendants(server.pid)
 
     def snapshot(self):
         """Every byte, mode and time of it, and of what all runs share."""
@@ -102,7 +110,10 @@ class Battery:
         if attack.request:
             return attack.request(self.server, self.world)
         around = attack.around(self.server, self.world) if attack.around else None
-        record = self.send(attack, next(around) if around else {})
+        try:
+            record = self.send(attack, next(around) if around else {})
+        except AssertionError as failure:
+            return f"the answer is not what the server's own document says: {failure}"
         self.check_status(attack, record)
         sign = (record["result"] or {}).get("through") if record["status"] == "ok" else None
         if around:
@@ -153,8 +164,7 @@ class Battery:
         self.walls = jail["walls"]
         self.input = self.world.input(self.server)
         self.clean = self.server.run(CLEAN)["result"]
-        harness.wait_until(lambda: len(harness.descendants(self.server.pid)) == 2 + 4, "a full pool")
-        self.processes = len(harness.descendants(self.server.pid))
+        self.processes = len(self.world.processes(self.server))
         self.before = self.world.snapshot()
         together = [attack for attack in self.attacks.values() if not attack.alone]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

@@ -32,9 +32,14 @@ class Configuration(NamedTuple):
         return f"{self.mode}-without-{'-'.join(self.without)}" if self.without else f"{self.mode}-all"
 
 
-def configuration(mode, walls):
-    """A server of this mode without these; the kernel uid of its own goes with the identity layer."""
-    return Configuration(mode, tuple(wall for wall in corpus.WALLS if wall in walls and wall != "uid"))
+# Walls that are part of a layer, and go with it.
+PARTS_OF = {"uid": "identity", "forks": "seccomp"}
+
+
+def configuration(walls):
+    """A server without these, in the place that has the most of them."""
+    walls = {PARTS_OF.get(wall, wall) for wall in walls}
+    return Configuration(MODES[0], tuple(wall for wall in corpus.WALLS if wall in walls))
 
 
 def whole():
@@ -48,17 +53,17 @@ def ablated():
 
 def bare(name):
     """Without all that stop this attack."""
-    stops = set(ATTACKS[name].stops)
-    return configuration(MODES[0], stops | ({"identity"} if "uid" in stops else set()))
+    return configuration(ATTACKS[name].stops)
 
 
-# Walls that cannot be had without another layer.
-NEEDS = {"root": "namespaces", "uid": "identity"}
+# What a wall cannot be had without, and what it cannot be had with.
+NEEDS = {"root": "namespaces", "uid": "identity", "forks": "seccomp"}
+REPLACES = {"forks": {"cgroup"}}
 
 
 def lone(name, wall):
     """With none of those that stop it but this one."""
-    return configuration(MODES[0], set(ATTACKS[name].stops) - {wall, NEEDS.get(wall)})
+    return configuration((set(ATTACKS[name].stops) | REPLACES.get(wall, set())) - {wall, NEEDS.get(wall)})
 
 
 def lonely():
@@ -119,7 +124,8 @@ battery = CAMPAIGN.battery
 
 def walls(server):
     """Those that hold there, as the server itself says."""
-    return set(battery(server)["walls"])
+    names = set(battery(server)["walls"])
+    return names | ({"forks"} if "seccomp" in names and not {"cgroup", "namespaces"} <= names else set())
 
 
 def outcome(server, name):

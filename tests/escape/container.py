@@ -87,7 +87,7 @@ def cgroups(name):
 
 def run(command, share, log, environment):
     """Runs the command in a container of its own, its output in the file `log`; returns its exit status."""
-    name = f"safe-script-escape-{os.getpid()}-{os.path.basename(share)}"
+    name = f"{os.path.basename(share)}-{os.getpid()}"  # not "safe-script-…": servers remove those of dead ones
     with contextlib.ExitStack() as stack:
         groups = stack.enter_context(cgroups(name)) if os.geteuid() == 0 else []
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="escape-scratch-"))

@@ -1,0 +1,50 @@
+#include "watch.h"
+
+#include "scope.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Name:, the one line with bytes of a script's, is escaped by the kernel and cannot forge a line. */
+static uint64_t number_in(const char *text, const char *key)
+{
+    const char *line = strstr(text, key);
+    return line ? strtoull(line + strlen(key), NULL, 10) : 0;
+}
+
+/* Each thread has a list of the processes that it has made. */
+static bool has_children(pid_t pid)
+{
+    char path[48];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *threads = opendir(path);
+    for (struct dirent *entry; threads && !found && (entry = readdir(threads));) {
+        char name[sizeof entry->d_name + 16], byte;
+        snprintf(name, sizeof name, "%s/children", entry->d_name);
+        auto_fd int fd = openat(dirfd(threads), name, O_RDONLY | O_CLOEXEC);
+        found = fd >= 0 && read(fd, &byte, 1) == 1;
+    }
+    if (threads)
+        closedir(threads);
+    return found;
+}
+
+struct watched watch_process(pid_t pid)
+{
+    char path[40], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (length <= 0)
+        return (struct watched){0};
+    text[length] = 0;
+    return (struct watched){
+        .memory_bytes = (number_in(text, "\nRssAnon:") + number_in(text, "\nRssShmem:")) * 1024,
+        .threads = number_in(text, "\nThreads:"),
+        .children = has_children(pid),
+    };
+}

@@ -66,14 +66,16 @@ void connection_shut(struct connection *connection)
 
 static void send_raw(int fd, unsigned http, const char *content_type, const struct buffer *body, bool head_only)
 {
-    char head[320], date[40];
+    char head[512], date[40];
+    char id[REQUEST_ID_BYTES + 1];
+    access_name(id, NULL);
     time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
     int length = snprintf(head, sizeof head,
                           "HTTP/1.1 %u %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: %s\r\n"
-                          "X-Content-Type-Options: nosniff\r\nContent-Length: %zu\r\n\r\n",
-                          http, MHD_get_reason_phrase_for(http), date, content_type, body->length);
+                          "X-Content-Type-Options: nosniff\r\n" REQUEST_ID_HEADER ": %s\r\nContent-Length: %zu\r\n\r\n",
+                          http, MHD_get_reason_phrase_for(http), date, content_type, id, body->length);
     struct iovec parts[2] = {{head, (size_t)length}, {body->bytes, head_only ? 0 : body->length}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     /* Best effort: it is the last word on this connection, and libmicrohttpd has begun none. */

@@ -1,5 +1,6 @@
 #include "front.h"
 #include "head.h"
+#include "origins.h"
 #include "record.h"
 #include "scope.h"
 
@@ -26,7 +27,7 @@ static void add_header(struct MHD_Response **response, const char *name, const c
 
 static void answer_last(struct answer *answer)
 {
-    if (!answer->last && !answer->shared)
+    if (!answer->last)
         add_header(&answer->response, MHD_HTTP_HEADER_CONNECTION, "close");
     answer->last = true;
 }
@@ -89,6 +90,7 @@ void exchange_refuse(struct connection *connection, unsigned http, unsigned retr
 static enum MHD_Result queue_answer(struct connection *connection, bool whole)
 {
     struct answer *answer = &connection->exchange.answer;
+    access_headers(connection->front, connection);
     struct MHD_Response *response = take(answer->response);
     if (!response)
         return MHD_NO;
@@ -97,8 +99,7 @@ static enum MHD_Result queue_answer(struct connection *connection, bool whole)
     connection->whole = whole;
     connection_phase(connection, PHASE_SENDING);
     enum MHD_Result result = MHD_queue_response(connection->mhd, answer->http, response);
-    if (!answer->shared)
-        MHD_destroy_response(response);
+    MHD_destroy_response(response);
     return result;
 }
 
@@ -191,6 +192,12 @@ static void check_request(struct front *front, struct connection *connection, co
 {
     struct exchange *exchange = &connection->exchange;
     const struct route *route = exchange->route ? route_for(exchange->route, method) : NULL;
+    exchange->origin = origins_allow(front->setup.cors_origins, head->value[HEADER_ORIGIN]);
+    if (access_preflight(front, connection, head, method))
+        return;
+    access_check(front, connection, head);
+    if (exchange->answer.http)
+        return;
     if (!exchange->route)
         exchange_refuse(connection, MHD_HTTP_NOT_FOUND, 0, "there is no %.128s here: GET / lists what there is", url);
     else if (!route)
@@ -215,7 +222,9 @@ static enum MHD_Result on_head(struct front *front, struct connection *connectio
     struct head head;
     struct head_fault fault;
     exchange->state = STATE_BODY;
-    if (head_read(connection->mhd, method, version, exchange, front->lax_parser, &head, &fault)) {
+    int result = head_read(connection->mhd, method, version, exchange, front->lax_parser, &head, &fault);
+    access_name(exchange->request_id, head.value[HEADER_REQUEST_ID]);
+    if (result) {
         exchange_refuse(connection, fault.http, 0, "%s", fault.text);
         answer_last(&exchange->answer);
         return queue_answer(connection, false);
@@ -337,7 +346,7 @@ void exchange_end(struct front *front, struct connection *connection)
         flight_abandon(front, take(exchange->flight));
     follow_end(front, connection);
     scrape_end(front, connection);
-    if (exchange->answer.response && !exchange->answer.shared)
+    if (exchange->answer.response)
         MHD_destroy_response(exchange->answer.response);
     body_free(front, exchange);
     *exchange = (struct exchange){0};

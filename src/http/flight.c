@@ -247,14 +247,16 @@ void flight_start(struct front *front, struct connection *connection)
         return;
     }
     struct flight *flight = flight_new(front, exchange->owner);
-    if (flight && request_parse(body, exchange->content_type, &front->setup.limits, flight->nonce, &request, &error)) {
+    if (flight && request_parse(body, exchange->content_type, &exchange->limits, flight->nonce, &request, &error)) {
         exchange_refuse(connection, error.http, error.http == 503, "%s", error.text);
         free(flight);
         return;
     }
     if (flight && load(front, flight, &request) && heed(front, flight, exchange)) {
         flight->client = connection;
-        flight->owner = connection->owner;
+        memcpy(flight->key, exchange->key, sizeof flight->key);
+        memcpy(flight->request_id, exchange->request_id, sizeof flight->request_id);
+        flight->owner = exchange->owner ? (uint32_t)exchange->owner : connection->owner;
         connection->exchange.flight = flight;
         send_off(front, flight);
     } else {
@@ -315,7 +317,9 @@ static void log_flight(const struct flight *flight, const struct outcome *outcom
               log_number("queued_ms", facts->queued_us / 1000), log_number("wall_ms", facts->wall_us / 1000),
               log_number("cpu_ms", facts->cpu_us / 1000), log_number("memory_peak_bytes", facts->memory_peak_bytes),
               log_number("stdout_bytes", flight->streams[STREAM_STDOUT].total),
-              log_number("stderr_bytes", flight->streams[STREAM_STDERR].total), log_number("denials", denials(facts)));
+              log_number("stderr_bytes", flight->streams[STREAM_STDERR].total), log_number("denials", denials(facts)),
+              log_text("request", flight->request_id),
+              *flight->key ? log_text("key", flight->key) : (struct log_field){.name = NULL});
 }
 
 static struct record_stream record_stream(const struct stream *stream)
@@ -503,6 +507,8 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         const char *text;
     } rows[] = {
         [REFUSED_FULL] = {429, "the queue is full"},
+        [REFUSED_RATE] = {429, "the key's rate is spent"},
+        [REFUSED_KEY] = {403, "this key is not valid here"},
         [REFUSED_LATE] = {429, "no place came free in time"},
         [REFUSED_STARTING] = {503, "the server is starting"},
         [REFUSED_DRAINING] = {503, "the server is stopping"},
@@ -511,6 +517,8 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
     size_t row = refused->reason < COUNT(rows) ? refused->reason : REFUSED_BROKEN;
     unsigned retry_after_s = refused->retry_after_s ? refused->retry_after_s : 1;
     if (flight->client) {
+        if (refused->reason == REFUSED_KEY)
+            exchange_refuse(flight->client, rows[row].http, 0, "%s", rows[row].text);
         exchange_refuse(flight->client, rows[row].http, retry_after_s, "%s: try again in %u s", rows[row].text,
                         retry_after_s);
         wake(front, flight);

@@ -30,7 +30,8 @@ struct flight {
     uint8_t digest[DIGEST_BYTES]; /* of the script, for the log */
     struct limits limits;
     uint32_t owner;
-    int job, input; /* until they are sent */
+    char key[KEY_ID_BYTES + 1], request_id[REQUEST_ID_BYTES + 1]; /* for the log */
+    int job, input;                                               /* until they are sent */
     bool cancel_unsent;
     enum cause cancelled; /* what we cancelled it for */
     bool over;

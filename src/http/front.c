@@ -118,6 +118,13 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
             take_setup(front, &message.setup);
             routes_settings(front); /* without memory the old ones stay */
             wire_close_fds(&message);
+        } else if (message.type == WIRE_KEYS) {
+            if (access_keys(front, &message)) {
+                log_event(LOG_ERROR, "the keys cannot be had");
+                front->done = true;
+                front->exit_status = 1;
+            }
+            wire_close_fds(&message);
         } else if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
             take_state(front, &message.state);
         } else if (message.type == WIRE_STATS) {
@@ -287,11 +294,22 @@ static void front_close(struct front *front)
     drop_fd(&front->epoll);
 }
 
+/* Before anybody can ask for anything. */
+static int receive_keys(struct front *front)
+{
+    struct wire_message message;
+    if (wire_receive(front->supervisor, LINK_FRONT, true, &message) != WIRE_OK)
+        return -1;
+    int result = message.type == WIRE_KEYS ? access_keys(front, &message) : -1;
+    wire_close_fds(&message);
+    return result;
+}
+
 int front_run(struct front *front, struct wire_message *setup)
 {
     struct fault fault;
     front->epoll = -1;
-    if (setup->setup.listeners != (uint32_t)setup->fd_count - 1 || front_open(front, setup)) {
+    if (setup->setup.listeners != (uint32_t)setup->fd_count - 1 || receive_keys(front) || front_open(front, setup)) {
         log_event(LOG_ERROR, "the front cannot start", log_text("reason", strerror(errno)));
         front->exit_status = 1;
     } else if (sandbox_front(&fault)) {

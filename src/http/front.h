@@ -5,6 +5,7 @@
  *   connection.c  a client's connection: accepted, watched, made to end
  *   peek.c        the first look at a connection, before libmicrohttpd is given it
  *   exchange.c    a request and its answer on a connection: libmicrohttpd's callbacks
+ *   access.c      keys, other sites' pages, request ids
  *   head.c        the strict check of a request's head
  *   wishes.c      what a request's headers ask for
  *   routes.c      the table of routes, and what answers without a run
@@ -21,6 +22,7 @@
 #define SAFE_SCRIPT_FRONT_H
 
 #include "frames.h"
+#include "key.h"
 #include "metrics.h"
 #include "peek.h"
 #include "request.h"
@@ -85,6 +87,7 @@ struct route {
     const char *help;
     const struct route_answer *answers;
     const struct route_header *headers; /* NULL: none */
+    bool open;                          /* nobody needs a key for it */
 };
 
 extern const char *const method_names[METHOD_COUNT]; /* "GET" */
@@ -127,7 +130,6 @@ enum phase {
 struct answer {
     unsigned http;                 /* 0: none yet */
     struct MHD_Response *response; /* NULL where there was no memory for it: the connection is closed instead */
-    bool shared;                   /* one of the constant answers: not ours to destroy */
     bool last;                     /* the connection ends after it */
 };
 
@@ -146,6 +148,9 @@ struct follow {
     bool owns; /* the run is cancelled when the connection ends */
 };
 
+#define REQUEST_ID_HEADER "X-Request-Id"
+enum { REQUEST_ID_BYTES = 128 };
+
 struct exchange {
     enum state state;
     bool uri_bad; /* bytes that no URI has */
@@ -159,6 +164,10 @@ struct exchange {
     struct wishes wishes;
     char name[RUN_NAME_BYTES + 1]; /* the path's {id}; "" where it can be none */
     uint64_t owner;                /* who asks: only what is his is shown; 0: nobody is told from anybody */
+    char key[KEY_ID_BYTES + 1];    /* his key's name; "" where none is needed */
+    struct limits limits;          /* the server's, or his key's where they are lower */
+    const char *origin;            /* Access-Control-Allow-Origin; NULL: none */
+    char request_id[REQUEST_ID_BYTES + 1];
     uint64_t content_length;
     uint8_t *body;
     size_t body_length, body_capacity;
@@ -198,6 +207,26 @@ void exchange_hung_up(struct front *front, struct connection *connection);
  * (or will never be). */
 void exchange_sleep(struct connection *connection, enum phase phase);
 void exchange_wake(struct front *front, struct connection *connection);
+
+/* ---- access ---- */
+
+struct head;
+
+/* Takes WIRE_KEYS. Returns 0, or -1 when it cannot be had. */
+int access_keys(struct front *front, struct wire_message *message);
+
+/* Whose request it is, and under which limits; refuses it where it needs a key and has none that is valid. */
+void access_check(struct front *front, struct connection *connection, const struct head *head);
+
+/* Answers a browser that asks whether another site's page may send a request. False when the request is no such
+ * question. */
+bool access_preflight(struct front *front, struct connection *connection, const struct head *head, const char *method);
+
+/* The request's id: the one that the client gave, where it is fine, or a new one. */
+void access_name(char id[REQUEST_ID_BYTES + 1], const char *given);
+
+/* Adds the headers that every answer has. */
+void access_headers(struct front *front, struct connection *connection);
 
 /* ---- connections ---- */
 
@@ -349,8 +378,9 @@ void readyz(struct front *front, struct connection *connection);
 /* ---- the process ---- */
 
 struct constant {
-    struct MHD_Response *response;
     unsigned http;
+    const char *content_type;
+    struct buffer body;
 };
 
 enum constant_answer {
@@ -376,6 +406,9 @@ struct front {
     struct wire_setup setup;
     uint64_t owner_seed;       /* nobody outside can tell which addresses are one owner */
     uint32_t most_connections; /* for want of descriptors */
+    struct key *keys;          /* read-only, the supervisor's memory */
+    size_t key_count;
+    bool keys_needed;
     enum serving serving;
     uint64_t now_ms;
     uint64_t clock_ms; /* when the next run is past its deadline, at the earliest; 0: none is known */

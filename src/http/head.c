@@ -20,6 +20,10 @@ static const struct {
     [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", NULL},
     [HEADER_ACCEPT] = {"Accept", wishes_accept},
     [HEADER_PREFER] = {"Prefer", wishes_prefer},
+    [HEADER_AUTHORIZATION] = {"Authorization", NULL},
+    [HEADER_ORIGIN] = {"Origin", NULL},
+    [HEADER_CORS_METHOD] = {"Access-Control-Request-Method", NULL},
+    [HEADER_REQUEST_ID] = {REQUEST_ID_HEADER, NULL},
 };
 
 struct reading {

@@ -16,15 +16,20 @@ static const struct {
     bool body;  /* only where a request has one */
     bool retry; /* with Retry-After */
     const char *help;
+    bool key; /* only where one may be needed */
 } errors[] = {
     {400, false, false, "the request is malformed: what is wrong, and where"},
+    {401, false, false, "a key is needed, and there is none in Authorization", true},
+    {403, false, false, "the key is not valid here", true},
     {408, false, false, "the request was not whole in time"},
     {411, false, false, "the body's Content-Length is missing, or there is a Transfer-Encoding"},
     {413, true, false, "the body is longer than the limit"},
     {414, false, false, "the path or the query is too long"},
     {415, true, false, "the content type, its charset or the content encoding is not one that is taken"},
     {417, false, false, "an expectation other than 100-continue"},
-    {429, true, true, "the queue is full, or too many bodies are being received"},
+    {429, true, true,
+     "the queue is full, no place came free in time, the key's rate is spent, or too many bodies are "
+     "being received"},
     {431, false, false, "the headers are too long"},
     {503, false, true, "the server is starting or stopping, or has no room for this"},
     {505, false, false, "neither HTTP/1.1 nor HTTP/1.0"},
@@ -291,7 +296,8 @@ static void put_answers(struct buffer *out, const struct route *route)
         answer = put_status(out, answer);
     }
     for (size_t i = 0; i < COUNT(errors); i++) {
-        if ((!errors[i].body || route->method == METHOD_POST) && !has_own(route, errors[i].http))
+        bool possible = (!errors[i].body || route->method == METHOD_POST) && (!errors[i].key || !route->open);
+        if (possible && !has_own(route, errors[i].http))
             buffer_print(out, ",\"%u\":{\"$ref\":\"#/components/responses/%s_%u\"}", errors[i].http,
                          route->problem ? "problem" : "error", errors[i].http);
     }
@@ -338,7 +344,7 @@ static void put_operation(struct buffer *out, const struct route *route)
         put_literal(out, ",'requestBody':{'required':true,'content':{"
                          "'application/json':{'schema':{'$ref':'#/components/schemas/Request'}},"
                          "'text/x-python':{'schema':{'type':'string','description':'the script itself'}}}}");
-    put_literal(out, ",'responses':{");
+    put_literal(out, route->open ? ",'security':[],'responses':{" : ",'responses':{");
     put_answers(out, route);
     put_literal(out, "}}");
 }
@@ -363,13 +369,16 @@ void openapi_document(const struct limits *limits, struct buffer *out)
                 "{'openapi':'3.1.0','info':{'title':'safe-script','version':'" SAFE_SCRIPT_VERSION "',"
                 "'summary':'runs untrusted Python scripts safely','description':'A script defines main(); it runs in "
                 "a jail of its own; the answer holds what main() returned, as JSON, and what it printed. Paths that "
-                "are not here give 404, other methods 405 with Allow; HEAD goes where GET goes.',"
+                "are not here give 404, other methods 405 with Allow; HEAD goes where GET goes. Every answer has "
+                "an X-Request-Id: the one that the request brought, or a new one.',"
                 "'license':{'name':'Apache-2.0','identifier':'Apache-2.0'}},"
-                "'servers':[{'url':'/'}],'security':[],'paths':{");
+                "'servers':[{'url':'/'}],'security':[{},{'key':[]}],'paths':{");
     put_paths(out);
     put_literal(out, "},'components':{'schemas':{");
     put_schemas(out, limits);
     put_literal(out, "},'responses':{");
     put_errors(out);
-    put_literal(out, "}}}");
+    put_literal(out,
+                "},'securitySchemes':{'key':{'type':'http','scheme':'bearer','description':'needed where the server "
+                "was given a keys file; safe-script key new makes one'}}}}");
 }

@@ -8,8 +8,9 @@
 
 static void answer_constant(struct connection *connection, const struct constant *constant)
 {
-    connection->exchange.answer =
-        (struct answer){.http = constant->http, .response = constant->response, .shared = true};
+    size_t length = constant->body.length;
+    exchange_respond(connection, constant->http, constant->content_type,
+                     MHD_create_response_from_buffer(length, constant->body.bytes, MHD_RESPMEM_MUST_COPY));
 }
 
 static void healthz(struct front *front, struct connection *connection)
@@ -73,9 +74,10 @@ const struct route route_table[] = {
     {METHOD_GET, true, false, "/v1/environments", environments, "the interpreters that scripts can ask for",
      ANSWERS({200, json, "Environments", "each with its packages"})},
     {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves",
-     ANSWERS({200, json, "Health", "it does"})},
+     ANSWERS({200, json, "Health", "it does"}), .open = true},
     {METHOD_GET, false, false, "/readyz", readyz, "200 when a script of ours was just run, else 503",
-     ANSWERS({200, json, "Readiness", "scripts can be run"}, {503, json, "Readiness", "not now: the reason"})},
+     ANSWERS({200, json, "Readiness", "scripts can be run"}, {503, json, "Readiness", "not now: the reason"}),
+     .open = true},
     {METHOD_GET, false, false, "/metrics", scrape, "what there is to watch, for Prometheus",
      ANSWERS({200, METRICS_TYPE, NULL, "every metric, in the text format 0.0.4"})},
     {METHOD_GET, false, false, "/openapi.json", openapi, "this interface, as an OpenAPI 3.1 document",
@@ -171,13 +173,19 @@ static int read_file(int fd, struct buffer *out)
     return length < 0 || out->failed ? -1 : 0;
 }
 
+/* Takes body; the old one stays where the new one failed. */
 static int make_constant(struct front *front, enum constant_answer which, unsigned http, const char *content_type,
                          struct buffer *body)
 {
-    struct connection made = {.front = front};
-    exchange_answer(&made, http, content_type, body);
-    front->constants[which] = (struct constant){made.exchange.answer.response, http};
-    return made.exchange.answer.response ? 0 : -1;
+    struct buffer fresh = *body;
+    *body = (struct buffer){0};
+    if (fresh.failed) {
+        buffer_free(&fresh);
+        return -1;
+    }
+    buffer_free(&front->constants[which].body);
+    front->constants[which] = (struct constant){http, content_type, fresh};
+    return 0;
 }
 
 /* The bodies that the supervisor wrote, in the order of their lines. */
@@ -201,16 +209,9 @@ static int read_description(struct front *front, int fd)
 
 int routes_settings(struct front *front)
 {
-    struct constant old = front->constants[CONSTANT_OPENAPI];
     struct buffer body = {0};
     openapi_document(&front->setup.limits, &body);
-    if (make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body)) {
-        front->constants[CONSTANT_OPENAPI] = old;
-        return -1;
-    }
-    if (old.response)
-        MHD_destroy_response(old.response);
-    return 0;
+    return make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body);
 }
 
 int routes_open(struct front *front, int description)
@@ -236,9 +237,6 @@ int routes_open(struct front *front, int description)
 
 void routes_close(struct front *front)
 {
-    for (size_t i = 0; i < CONSTANT_COUNT; i++) {
-        if (front->constants[i].response)
-            MHD_destroy_response(front->constants[i].response);
-        front->constants[i].response = NULL;
-    }
+    for (size_t i = 0; i < CONSTANT_COUNT; i++)
+        buffer_free(&front->constants[i].body);
 }

@@ -1,7 +1,11 @@
 #include "limit.h"
 
+#include "scope.h"
+
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -80,6 +84,40 @@ char *limit_text(enum limit limit, uint64_t value, char *text, size_t size)
         break;
     }
     return text;
+}
+
+const char *const unit_words[] = {[UNIT_MILLISECONDS] = " (milliseconds, or with ms, s, min)",
+                                  [UNIT_BYTES] = " (bytes, or with KiB, MiB, GiB)",
+                                  [UNIT_COUNT] = ""};
+
+static const struct {
+    enum unit unit;
+    const char *suffix;
+    uint64_t factor;
+} suffixes[] = {
+    {UNIT_BYTES, "K", KIB},       {UNIT_BYTES, "KiB", KIB},       {UNIT_BYTES, "M", MIB},
+    {UNIT_BYTES, "MiB", MIB},     {UNIT_BYTES, "G", GIB},         {UNIT_BYTES, "GiB", GIB},
+    {UNIT_MILLISECONDS, "ms", 1}, {UNIT_MILLISECONDS, "s", 1000}, {UNIT_MILLISECONDS, "min", 60000},
+};
+
+int unit_parse(enum unit unit, const char *text, uint64_t *value)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return -1;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    if (errno)
+        return -1;
+    while (*end == ' ')
+        end++;
+    if (!*end)
+        return 0;
+    for (size_t i = 0; i < COUNT(suffixes); i++) {
+        if (suffixes[i].unit == unit && strcmp(end, suffixes[i].suffix) == 0)
+            return __builtin_mul_overflow(*value, suffixes[i].factor, value) ? -1 : 0;
+    }
+    return -1;
 }
 
 char *limit_exceeded(enum limit limit, const struct limits *limits, char *text, size_t size)

@@ -51,6 +51,13 @@ void limits_default(struct limits *limits);
 /* Value with its unit as messages show it: "10 s", "1.5 s", "256 MiB", "100 KiB", "64". Returns text. */
 char *limit_text(enum limit limit, uint64_t value, char *text, size_t size);
 
+/* The number that a person writes: "10s", "256MiB", "42"; a whole number and, where the unit has others, one of them.
+ * Returns 0 or -1. */
+int unit_parse(enum unit unit, const char *text, uint64_t *value);
+
+/* What may be written, to follow an error's "is not a whole number". */
+extern const char *const unit_words[];
+
 /* "time limit exceeded: 10 s". Returns text. */
 char *limit_exceeded(enum limit limit, const struct limits *limits, char *text, size_t size);
 

@@ -19,6 +19,7 @@ static const struct wire_row {
     uint8_t least_fds, most_fds;
 } rows[WIRE_TYPE_END] = {
     [WIRE_SETUP] = {"SETUP", LINK_FRONT, DOWN, sizeof(struct wire_setup), 1, WIRE_FDS},
+    [WIRE_KEYS] = {"KEYS", LINK_FRONT, DOWN, sizeof(struct wire_keys), 0, 1},
     [WIRE_STATE] = {"STATE", LINK_FRONT, DOWN, sizeof(struct wire_state), 0, 0},
     [WIRE_RUN] = {"RUN", LINK_FRONT, UP, sizeof(struct wire_run), 1, 2},
     [WIRE_CANCEL] = {"CANCEL", LINK_FRONT, UP, sizeof(struct wire_cancel), 0, 0},

@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "limit.h"
+#include "origins.h"
 #include "run.h"
 
 #include <stdbool.h>
@@ -19,8 +20,10 @@ enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN, LINK_STARTER }; /* the peer 
 enum wire_type {
     WIRE_SETUP = 1, /* supervisor → front: first. fds: descriptions (memfd), then listeners, if any. Again, without
                        listeners, when settings have changed */
-    WIRE_STATE,     /* supervisor → front: serving state changed */
-    WIRE_RUN,       /* front → supervisor: run this. fds: job memfd, and stdin memfd if has_stdin */
+    WIRE_KEYS,  /* supervisor → front: after the first SETUP, and whenever they change. fds: memfd of struct key[], if
+                   any */
+    WIRE_STATE, /* supervisor → front: serving state changed */
+    WIRE_RUN,   /* front → supervisor: run this. fds: job memfd, and stdin memfd if has_stdin */
     WIRE_CANCEL,    /* front → supervisor: kill it. An unknown id is fine (it may just have ended) */
     WIRE_QUEUED,    /* supervisor → front: it waits for its place; for runs with tell_queued */
     WIRE_STARTED,   /* supervisor → front: fds: report, stdout, stderr (read ends). Again for the same id if the run
@@ -50,6 +53,8 @@ enum serving { SERVING_STARTING, SERVING_READY, SERVING_DRAINING };
 enum refusal {
     REFUSED_FULL,     /* the queue is full: 429 */
     REFUSED_LATE,     /* it waited in the queue for too long: 429 */
+    REFUSED_RATE,     /* its owner's rate is spent: 429 */
+    REFUSED_KEY,      /* its owner may ask for nothing any more: 403 */
     REFUSED_STARTING, /* no jail can be had yet: 503 */
     REFUSED_DRAINING, /* we are stopping: 503 */
     REFUSED_BROKEN    /* no jail can be made here any more: 503 */
@@ -62,6 +67,7 @@ enum begun { BEGUN_FRONT, BEGUN_ZYGOTE, BEGUN_COUNT };
 
 struct wire_setup {
     struct limits limits;
+    char cors_origins[ORIGINS_BYTES + 1];
     uint32_t listeners; /* number of listening descriptors that follow the descriptions */
     uint32_t inherited; /* somebody else has them open, too: what waits there is served by who comes after us */
     uint32_t max_connections;
@@ -75,6 +81,10 @@ struct wire_setup {
     uint32_t without; /* as jail_plan's */
 #endif
 };
+struct wire_keys {
+    uint32_t needed; /* nobody may do anything without one */
+    uint32_t count;
+};
 struct wire_state {
     uint32_t serving; /* enum serving */
     uint64_t zygote;  /* which one is ready, another number for each; 0: none */
@@ -84,7 +94,7 @@ struct wire_run {
     struct limits limits; /* the server's, lowered by the request */
     uint32_t has_stdin;
     uint32_t tell_queued; /* QUEUED or REFUSED is to come at once */
-    uint32_t owner;       /* who asks: a number below OWNERS */
+    uint32_t owner;       /* who asks: a key's owner, or a number below OWNERS */
     uint32_t probe;       /* the front's own: beside all places, refused while there is another */
 };
 struct wire_cancel {
@@ -170,6 +180,7 @@ struct wire_message {
     int fd_count;
     union {
         struct wire_setup setup;
+        struct wire_keys keys;
         struct wire_state state;
         struct wire_run run;
         struct wire_cancel cancel;

@@ -79,6 +79,8 @@ static struct wire_message front_settings(struct engine *engine)
 #ifdef SAFE_SCRIPT_ABLATION
     message.setup.without = engine->plan.without;
 #endif
+    if (settings->cors_origins)
+        snprintf(message.setup.cors_origins, sizeof message.setup.cors_origins, "%s", settings->cors_origins);
     message.fds[message.fd_count++] = engine->description;
     for (int i = 0; i < LIMIT_COUNT; i++) {
         if (engine->limits_told.value[i] < settings->limits.value[i])
@@ -102,6 +104,8 @@ static void front_setup(struct engine *engine)
         message.fds[message.fd_count++] = engine->listening[i].fd;
     if (wire_send(engine->front.socket, &message) != WIRE_OK)
         log_event(LOG_ERROR, "the front did not take its setup");
+    if (!engine->front_once)
+        front_tell_keys(engine);
     front_tell_state(engine);
 }
 

@@ -16,6 +16,7 @@
 #include "interpreter.h"
 #include "jail.h"
 #include "listen.h"
+#include "owners.h"
 #include "queue.h"
 #include "relay.h"
 #include "run.h"
@@ -175,7 +176,10 @@ struct engine {
     struct run_queue queue;
     struct run *parked[PARKED_MOST]; /* their turn has come, and they wait for a jail of their own */
     unsigned parked_count;
-    struct queue_owner owners[OWNERS];
+    struct owner owners[OWNER_ROWS];
+    struct owner front_itself; /* of probes: no key, no rate */
+    int keys;                  /* memfd for the front; -1: there are none */
+    uint32_t key_count;
     struct run **by_id; /* 1 << by_id_bits lists */
     unsigned by_id_bits;
     uint64_t mean_wall_us; /* of the last runs */
@@ -273,6 +277,13 @@ void slot_notified(struct engine *engine, struct slot *slot);
 
 /* stats.c */
 void stats_send(struct engine *engine); /* answers WIRE_ASK_STATS */
+
+/* keys.c: reads the keys that settings name; takes them and tells the front. Each returns 0, or -1 with list->error:
+ * the keys are then what they were. */
+int keys_read(const struct settings *settings, struct key_list *list);
+int keys_take(struct engine *engine, struct key_list *list);
+void keys_forget(struct key_list *list);
+void front_tell_keys(struct engine *engine);
 
 /* runs.c: what was asked for, from RUN to its last word */
 int runs_open(struct engine *engine, struct fault *fault);

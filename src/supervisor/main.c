@@ -4,6 +4,8 @@
 #endif
 #include "describe.h"
 #include "engine.h"
+#include "keycmd.h"
+#include "keyfile.h"
 #include "listen.h"
 #include "log.h"
 #include "outcome.h"
@@ -22,12 +24,14 @@ static int serve(int argc, char **argv);
 static int run(int argc, char **argv);
 static int doctor(int argc, char **argv);
 static int policy(int argc, char **argv);
+static int key(int argc, char **argv);
 
 static const struct subcommand {
     const char *name, *arguments, *help;
     int (*main)(int argc, char **argv);
-    const char *options; /* its own, beside the settings; NULL: none */
-    bool settings;       /* takes the settings */
+    const char *options;      /* its own, beside the settings; NULL: none */
+    bool settings;            /* takes the settings */
+    void (*print)(FILE *out); /* the rest of its options; NULL: that was all */
 } subcommands[] = {
     {"serve", "[SETTINGS]", "serve HTTP: POST /execute, POST /v1/runs", serve,
      "  --check-config            check the configuration, print nothing, and exit\n", true},
@@ -42,6 +46,12 @@ static const struct subcommand {
     {"doctor", "[--json]", "try each layer of the jail here and say what holds; exit 1 below the minimum", doctor,
      "  --json                    as JSON, the body of GET /v1/jail\n", true},
     {"policy", "", "print the policy in force: paths, system calls, limits", policy, NULL, true},
+    {"key", "COMMAND", "make, list and revoke the keys of keys_file", key,
+     "  new NAME [FIELD=VALUE …]  make a key and print it, this once; only its hash is kept\n"
+     "  list                      print the names, dates and fields of all keys\n"
+     "  revoke NAME               take a key out of the file\n"
+     "Fields of a key:\n",
+     true, keyfile_print_fields},
 };
 
 /* The manual page's source, for the build; its lists are the tables'. */
@@ -61,7 +71,11 @@ static void manual(void)
     for (size_t i = 0; i < COUNT(subcommands); i++) {
         printf(".TP\n.B %s %s\n%s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].help);
         if (subcommands[i].options)
-            printf(".nf\n%s.fi\n", subcommands[i].options);
+            printf(".nf\n%s", subcommands[i].options);
+        if (subcommands[i].print)
+            subcommands[i].print(stdout);
+        if (subcommands[i].options)
+            puts(".fi");
     }
     puts(".SH SETTINGS\nEach is a flag, a variable (\\-\\-grace\\-ms: SAFE_SCRIPT_GRACE_MS) or a key of the "
          "configuration file "
@@ -106,6 +120,8 @@ static void usage_of(const struct subcommand *command)
     printf("Usage: safe-script %s %s\n%s.\n\n", command->name, command->arguments, command->help);
     if (command->options)
         printf("Options:\n%s", command->options);
+    if (command->print)
+        command->print(stdout);
     fputs("  --help                    show this\n", stdout);
     if (command->settings) {
         putchar('\n');
@@ -176,7 +192,7 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
 #ifdef SAFE_SCRIPT_ABLATION
     ablation_take(rest, &engine->plan);
 #endif
-    engine->epoll = engine->signal_fd = engine->description = -1;
+    engine->epoll = engine->signal_fd = engine->description = engine->keys = -1;
     jail_probe(&engine->plan, engine->reports);
     return 0;
 }
@@ -266,6 +282,16 @@ static void greet(const struct engine *engine)
     fflush(stdout);
 }
 
+static int check_keys(const struct settings *settings)
+{
+    struct key_list list;
+    int result = keys_read(settings, &list);
+    keys_forget(&list);
+    if (result)
+        fprintf(stderr, "safe-script: %s\n", list.error);
+    return result ? EXIT_USAGE : 0;
+}
+
 static int serve(int argc, char **argv)
 {
     static struct engine engine;
@@ -281,6 +307,8 @@ static int serve(int argc, char **argv)
             status = EXIT_USAGE;
         }
     }
+    if (status == 0)
+        status = check_keys(&settings);
     if (status || settings.check_config)
         return status;
     int listening = listen_all(&settings, engine.listening, &fault);
@@ -378,6 +406,17 @@ static int policy(int argc, char **argv)
     if (status == 0)
         jail_print_policy(&engine.plan);
     return status;
+}
+
+static int key(int argc, char **argv)
+{
+    static struct settings settings;
+    struct rest rest;
+    if (settings_load(&settings, argc, argv, &rest)) {
+        fprintf(stderr, "safe-script: %s\n", settings.error);
+        return EXIT_USAGE;
+    }
+    return keycmd(&settings, &rest);
 }
 
 /* A descriptor of ours in the place of a closed 0, 1 or 2 would be read, or written over, as a stream. */

@@ -27,7 +27,7 @@ bool limits_wait(const struct engine *engine)
     return limits_differ(&engine->limits_wanted, &engine->settings->limits);
 }
 
-static int read_again(struct engine *engine, struct settings *fresh)
+static int read_again(struct engine *engine, struct settings *fresh, struct key_list *keys)
 {
     struct rest rest;
     struct fault fault;
@@ -36,6 +36,10 @@ static int read_again(struct engine *engine, struct settings *fresh)
         return -1;
     }
     settings_keep_fixed(fresh, engine->settings, keeps_old);
+    if (keys_read(fresh, keys)) {
+        log_event(LOG_ERROR, "the configuration is broken: the old one stays", log_text("reason", keys->error));
+        return -1;
+    }
     if (engine_size(engine, fresh, &fault) || engine_share_disk(engine, fresh, &fault)) {
         log_fault(LOG_ERROR, "the configuration cannot be had: the old one stays", &fault);
         return -1;
@@ -64,11 +68,13 @@ void reload_done(struct engine *engine)
 void engine_reload(struct engine *engine)
 {
     struct settings fresh;
+    struct key_list keys = {0};
     if (engine->draining)
         return;
     engine->reloading = true;
     service_tell("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_us());
-    if (read_again(engine, &fresh)) {
+    if (read_again(engine, &fresh, &keys)) {
+        keys_forget(&keys);
         reload_done(engine);
         return;
     }
@@ -79,6 +85,9 @@ void engine_reload(struct engine *engine)
     engine_grow(engine);
     drop_surplus(engine);
     front_tell_settings(engine);
+    if (keys_take(engine, &keys))
+        log_event(LOG_ERROR, "the keys stay as they were", log_text("reason", keys.error));
+    keys_forget(&keys);
     /* One that warms under other limits would only have to be replaced again. */
     if (engine->next_zygote.child.pid && limits_differ(&engine->next_zygote.limits, &engine->limits_wanted)) {
         engine->next_zygote.dismissed = true;

@@ -75,17 +75,18 @@ static uint32_t queue_lasts_s(const struct engine *engine)
     return seconds < 1 ? 1 : seconds > RETRY_MOST_S ? RETRY_MOST_S : (uint32_t)seconds;
 }
 
-static void refuse(struct engine *engine, uint64_t id, enum refusal reason)
+static void refuse(struct engine *engine, uint64_t id, enum refusal reason, uint64_t retry_us)
 {
     struct wire_message message = {.type = WIRE_REFUSED, .refused = {.id = id, .reason = reason}};
-    message.refused.retry_after_s = reason == REFUSED_FULL || reason == REFUSED_LATE ? queue_lasts_s(engine) : 1;
+    bool queue = reason == REFUSED_FULL || reason == REFUSED_LATE;
+    message.refused.retry_after_s = queue ? queue_lasts_s(engine) : (uint32_t)((retry_us + 999999) / 1000000);
     front_send(engine, &message);
 }
 
 static void run_refuse(struct engine *engine, struct run *run, enum refusal reason)
 {
     if (run->id)
-        refuse(engine, run->id, reason);
+        refuse(engine, run->id, reason, 0);
     run_free(engine, run);
 }
 
@@ -205,7 +206,16 @@ static bool limits_in_bounds(const struct engine *engine, const struct limits *l
     return true;
 }
 
-static struct run *run_new(struct engine *engine, const struct wire_run *asked)
+/* The front may have heard of a key before its limits were lowered. */
+static void lower_to_key(struct limits *limits, const struct owner *owner)
+{
+    for (int i = 0; *owner->key.id && i < LIMIT_COUNT; i++) {
+        uint64_t most = owner->key.limits.value[i];
+        limits->value[i] = limits->value[i] < most ? limits->value[i] : most;
+    }
+}
+
+static struct run *run_new(struct engine *engine, const struct wire_run *asked, const struct owner *owner)
 {
     struct run *run = calloc(1, sizeof *run);
     uint64_t now = now_us();
@@ -213,6 +223,7 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked)
         return NULL;
     run->id = asked->id;
     run->limits = asked->limits;
+    lower_to_key(&run->limits, owner);
     run->asked_us = now;
     run->probe = asked->probe;
     run->job = run->input = -1;
@@ -225,23 +236,37 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked)
     return run;
 }
 
-/* Takes message's descriptors and answers with 0, or with the reason for which it did not. */
-static int run_accept(struct engine *engine, struct wire_message *message, enum refusal *reason)
+/* Whether it may wait at all. */
+static bool run_add(struct engine *engine, struct run *run, struct owner *owner, struct queue_entry **ousted)
+{
+    if (!run->probe)
+        return queue_add(&engine->queue, &owner->queue, &run->entry, ousted);
+    if (engine->probe || engine->probing)
+        return false;
+    engine->probe = run;
+    return true;
+}
+
+/* Takes message's descriptors and returns 0, or -1 with the reason, and when to try again where that is known. */
+static int run_accept(struct engine *engine, struct wire_message *message, enum refusal *reason, uint64_t *retry_us)
 {
     struct queue_entry *ousted = NULL;
+    struct owner *owner = message->run.probe ? &engine->front_itself : owner_find(engine->owners, message->run.owner);
     *reason = engine->draining ? REFUSED_DRAINING : REFUSED_BROKEN;
     if (engine->draining || (engine->jail_failures >= FAILURES_MOST && !engine->in_state[SLOT_WAITING]))
         return -1;
+    *reason = owner ? REFUSED_RATE : REFUSED_KEY;
+    if (!owner || (*retry_us = owner_wait_us(owner, now_us())))
+        return -1;
     *reason = REFUSED_FULL;
-    struct run *run = run_new(engine, &message->run);
+    struct run *run = run_new(engine, &message->run, owner);
     if (!run)
         return -1;
-    if (run->probe && !engine->probe && !engine->probing) {
-        engine->probe = run;
-    } else if (run->probe || !queue_add(&engine->queue, &engine->owners[message->run.owner], &run->entry, &ousted)) {
+    if (!run_add(engine, run, owner, &ousted)) {
         free(run);
         return -1;
     }
+    owner_spend(owner, now_us());
     run->job = take_fd(&message->fds[0]);
     if (message->run.has_stdin)
         run->input = take_fd(&message->fds[1]);
@@ -256,8 +281,9 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
 static void run_asked(struct engine *engine, struct wire_message *message)
 {
     enum refusal reason;
-    if (run_accept(engine, message, &reason))
-        refuse(engine, message->run.id, reason);
+    uint64_t retry_us = 0;
+    if (run_accept(engine, message, &reason, &retry_us))
+        refuse(engine, message->run.id, reason, retry_us);
     wire_close_fds(message);
 }
 
@@ -298,7 +324,7 @@ static bool front_message(struct engine *engine, struct wire_message *message)
         stats_send(engine);
         return true;
     }
-    if (message->type == WIRE_RUN && asked->id && !*find(engine, asked->id) && asked->owner < OWNERS &&
+    if (message->type == WIRE_RUN && asked->id && !*find(engine, asked->id) &&
         limits_in_bounds(engine, &asked->limits) && message->fd_count == (asked->has_stdin ? 2 : 1)) {
         run_asked(engine, message);
         return true;
@@ -336,15 +362,16 @@ void front_event(struct engine *engine)
 int runs_open(struct engine *engine, struct fault *fault)
 {
     uint64_t most = engine->settings->queue + engine->concurrency + PARKED_MOST;
+    struct key_list list;
     for (engine->by_id_bits = 6; UINT64_C(1) << engine->by_id_bits < most;)
         engine->by_id_bits++;
     engine->by_id = calloc(UINT64_C(1) << engine->by_id_bits, sizeof(struct run *));
-    for (size_t i = 0; i < OWNERS; i++)
-        engine->owners[i].most = UINT32_MAX;
     if (!engine->by_id || queue_open(&engine->queue, SETTINGS_QUEUE_MOST, SETTINGS_CONCURRENCY_MOST + PARKED_MOST))
         return fault_set(fault, "supervisor", "calloc", errno, "the queue");
     engine->queue.most = (uint32_t)engine->settings->queue;
-    return 0;
+    int result = keys_read(engine->settings, &list) || keys_take(engine, &list) ? -1 : 0;
+    keys_forget(&list);
+    return result ? fault_set(fault, "keys", "read", 0, "%s", list.error) : 0;
 }
 
 void runs_close(struct engine *engine)
@@ -353,4 +380,5 @@ void runs_close(struct engine *engine)
         run_free(engine, run);
     queue_close(&engine->queue);
     free(take(engine->by_id));
+    drop_fd(&engine->keys);
 }

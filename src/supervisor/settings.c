@@ -1,6 +1,7 @@
 #include "settings.h"
 
 #include "log.h"
+#include "origins.h"
 #include "scope.h"
 
 #include <ctype.h>
@@ -13,7 +14,7 @@
 
 extern char **environ;
 
-enum kind { KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_MILLISECONDS, KIND_BYTES, KIND_LEVEL, KIND_FORMAT };
+enum kind { KIND_TEXT, KIND_ORIGINS, KIND_LIST, KIND_COUNT, KIND_MILLISECONDS, KIND_BYTES, KIND_LEVEL, KIND_FORMAT };
 
 /* One setting. `--grace-ms`, `SAFE_SCRIPT_GRACE_MS` and `grace_ms` in [server] all come from its key. */
 static const struct row {
@@ -40,6 +41,10 @@ static const struct row {
      "requests that may wait for a free place; more get 429", true},
     {"queue_timeout_ms", KIND_MILLISECONDS, AT(queue_timeout_ms), "60s", 10, 3600000,
      "a request that has waited for this long gets 429", true},
+    {"keys_file", KIND_TEXT, AT(keys_file), NULL, 0, 0,
+     "clients need a key of this file (see safe-script key; default: nobody needs one)", true},
+    {"cors_origins", KIND_ORIGINS, AT(cors_origins), NULL, 0, 0,
+     "sites whose pages may talk to this server: *, or https://HOST[:PORT] … (default: none)", true},
     {"grace_ms", KIND_MILLISECONDS, AT(grace_ms), "15s", 0, 3600000, "time that runs in flight get after SIGTERM",
      true},
     {"recycle_runs", KIND_COUNT, AT(recycle_runs), "5000", 1, 1000000000, "a zygote is replaced after this many runs",
@@ -79,46 +84,12 @@ static int refuse(struct settings *settings, const char *where, const char *form
     return -1;
 }
 
-static const struct {
-    enum kind kind;
-    const char *suffix;
-    uint64_t factor;
-} suffixes[] = {
-    {KIND_BYTES, "K", 1024},      {KIND_BYTES, "KiB", 1024},      {KIND_BYTES, "M", 1048576},
-    {KIND_BYTES, "MiB", 1048576}, {KIND_BYTES, "G", 1073741824},  {KIND_BYTES, "GiB", 1073741824},
-    {KIND_MILLISECONDS, "ms", 1}, {KIND_MILLISECONDS, "s", 1000}, {KIND_MILLISECONDS, "min", 60000},
-};
-
-/* "10s", "256MiB", "42": a whole number and, where the kind has units, one of them. */
-static int parse_number(enum kind kind, const char *text, uint64_t *value)
-{
-    char *end;
-    if (!isdigit((unsigned char)*text))
-        return -1;
-    errno = 0;
-    *value = strtoull(text, &end, 10);
-    if (errno)
-        return -1;
-    while (*end == ' ')
-        end++;
-    if (!*end)
-        return 0;
-    for (size_t i = 0; i < COUNT(suffixes); i++) {
-        if (suffixes[i].kind == kind && strcmp(end, suffixes[i].suffix) == 0)
-            return __builtin_mul_overflow(*value, suffixes[i].factor, value) ? -1 : 0;
-    }
-    return -1;
-}
-
-static int set_number(struct settings *settings, const char *where, enum kind kind, const char *text, uint64_t least,
+static int set_number(struct settings *settings, const char *where, enum unit unit, const char *text, uint64_t least,
                       uint64_t most, uint64_t *value)
 {
-    static const char *const units[] = {[KIND_COUNT] = "",
-                                        [KIND_MILLISECONDS] = " (milliseconds, or with ms, s, min)",
-                                        [KIND_BYTES] = " (bytes, or with KiB, MiB, GiB)"};
-    if (parse_number(kind, text, value) || *value < least || *value > most)
+    if (unit_parse(unit, text, value) || *value < least || *value > most)
         return refuse(settings, where, "\"%s\" is not a whole number from %" PRIu64 " to %" PRIu64 "%s", text, least,
-                      most, units[kind]);
+                      most, unit_words[unit]);
     return 0;
 }
 
@@ -138,6 +109,14 @@ static int set_choice(struct settings *settings, const char *where, const char *
     return refuse(settings, where, "\"%s\" is not one of %s", text, all);
 }
 
+static int set_origins(struct settings *settings, const char *where, const char *text)
+{
+    char reason[300];
+    const char *fault = origins_fault(text, reason, sizeof reason);
+    settings->cors_origins = text;
+    return fault ? refuse(settings, where, "%s", fault) : 0;
+}
+
 static int set_row(struct settings *settings, const char *where, const struct row *row, const char *text, bool first)
 {
     char *field = (char *)settings + row->offset;
@@ -147,6 +126,8 @@ static int set_row(struct settings *settings, const char *where, const struct ro
     case KIND_TEXT:
         *(const char **)(void *)field = text;
         return 0;
+    case KIND_ORIGINS:
+        return set_origins(settings, where, text);
     case KIND_LIST:
         if (first)
             settings->listen_count = 0;
@@ -163,15 +144,15 @@ static int set_row(struct settings *settings, const char *where, const struct ro
     case KIND_BYTES:
         break;
     }
-    return set_number(settings, where, row->kind, text, row->least, row->most, (uint64_t *)(void *)field);
+    static const enum unit units[] = {
+        [KIND_COUNT] = UNIT_COUNT, [KIND_MILLISECONDS] = UNIT_MILLISECONDS, [KIND_BYTES] = UNIT_BYTES};
+    return set_number(settings, where, units[row->kind], text, row->least, row->most, (uint64_t *)(void *)field);
 }
 
 static int set_limit(struct settings *settings, const char *where, enum limit limit, const char *text)
 {
-    static const enum kind kinds[] = {
-        [UNIT_MILLISECONDS] = KIND_MILLISECONDS, [UNIT_BYTES] = KIND_BYTES, [UNIT_COUNT] = KIND_COUNT};
     const struct limit_row *row = &limit_table[limit];
-    return set_number(settings, where, kinds[row->unit], text, row->least, row->most, &settings->limits.value[limit]);
+    return set_number(settings, where, row->unit, text, row->least, row->most, &settings->limits.value[limit]);
 }
 
 /* Compares key with a name in another spelling: '-' for '_' in flags, upper case in variables. */
@@ -287,7 +268,7 @@ static int load_environment(struct settings *settings)
         /* The convention of containers and clouds: only the port is given. */
         static char address[40];
         uint64_t number;
-        if (set_number(settings, "PORT", KIND_COUNT, port, 1, 65535, &number))
+        if (set_number(settings, "PORT", UNIT_COUNT, port, 1, 65535, &number))
             return -1;
         snprintf(address, sizeof address, "127.0.0.1:%" PRIu64, number);
         settings->listen[0] = address;

@@ -20,6 +20,8 @@ struct settings {
     const char *box_directory;         /* NULL: found */
     uint64_t pool, concurrency, queue; /* 0: chosen from the machine's cores and memory */
     uint64_t queue_timeout_ms;
+    const char *cors_origins;
+    const char *keys_file; /* NULL: nobody needs a key */
     uint64_t grace_ms, recycle_runs, recycle_minutes;
     uint64_t connections, body_timeout_ms, idle_timeout_ms, buffered_bytes;
     uint64_t records_seconds, records_bytes, heartbeat_ms;

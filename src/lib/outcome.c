@@ -172,7 +172,8 @@ static void decide_killed(struct outcome *outcome, const struct facts *facts, co
     bool from_kernel = number == SIGKILL && !facts->self_signal;
     if (from_kernel && facts->oom_kills)
         decide_limit(outcome, STATUS_MEMORY_LIMIT, LIMIT_MEMORY, limits);
-    else if (number == SIGXCPU || (from_kernel && facts->cpu_us / 1000 >= limits->value[LIMIT_CPU]))
+    else if ((number == SIGXCPU && !facts->self_signal) ||
+             (from_kernel && facts->cpu_us / 1000 >= limits->value[LIMIT_CPU]))
         decide_limit(outcome, STATUS_CPU_LIMIT, LIMIT_CPU, limits);
     else
         decide_signal(outcome, facts->self_signal ? facts->self_signal : number);

@@ -124,12 +124,14 @@ static void asked_signal_by_number(struct slot *slot, const struct seccomp_notif
 {
     bool process = notice->data.nr == SYS_kill;
     int target = (int)notice->data.args[0];
+    int number = (int)notice->data.args[process ? 1 : 2];
     bool own = target == slot->pid || (process && (target == 0 || target == -slot->pid)); /* its session is its own */
     if (!own) {
         count_denial(&slot->facts, notice->data.nr, 0);
         slot->refusals++;
-    } else if ((int)notice->data.args[process ? 1 : 2] == SIGKILL && !slot->killed) {
-        slot->facts.self_signal = SIGKILL;
+    } else if ((number == SIGKILL || number == SIGXCPU) && !slot->killed &&
+               signal_fate(slot, number, process) == FATE_END) {
+        slot->facts.self_signal = number; /* else they would pass for a limit's */
     }
     answer(slot, notice->id, own ? 0 : EPERM, own);
 }

@@ -52,7 +52,7 @@ container() {
     shift 2
     image "$suite" || return 1
     flags=${place#docker run}
-    [ "${flags/--read-only/}" = "$flags" ] || flags="$flags --tmpfs /tmp:size=64m"
+    [ "${flags/--read-only/}" = "$flags" ] || flags="$flags --tmpfs /tmp:size=64m,exec"
     # shellcheck disable=SC2086
     docker_cli run --rm --shm-size 3g $flags "safe-script:$suite" tests/env/inside "$place" "$@"
 }

@@ -32,7 +32,7 @@ boot() {
         -nodefaults -no-user-config -display none -no-reboot -serial stdio \
         -kernel "$1/vmlinuz" -initrd "$1/initrd" -append "console=ttyS0 panic=-1 quiet loglevel=3 lsm=landlock,yama,apparmor,bpf" \
         -drive "file=$1/system.img,format=raw,if=virtio,snapshot=on" -drive "file=$1/work.img,format=raw,if=virtio" \
-        </dev/null 2>&1 | tr -d '\r' | tee "$1/console" >&2
+        </dev/null 2>&1 | sed -u 's/\r$//' | tee "$1/console" >&2
 }
 
 # guest SUITE: the place passed when every line of its results says so

@@ -92,7 +92,7 @@ class Battery:
         traces = harness.Traces()
         with open(self.log, "wb") as log:
             process = subprocess.Popen(
-                harness.command(build, mode, "serve", f"--listen=unix:{address}/socket", *SETTINGS, *flags),
+                harness.command(build, mode, "serve", f"--listen=unix:{address}/socket", *SETTINGS, *harness.FLAGS, *flags),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, env=harness.environment(), cwd="/")
         server = harness.Server(process, mode, f"{address}/socket", self.log)
         server.traces = traces

@@ -156,11 +156,15 @@ static const struct {
      "'properties':{'base64':{'type':'string','contentEncoding':'base64'}}}]"},
     {"Execution", NULL,
      "'type':'object','additionalProperties':false,'required':['result','stdout'],'properties':{"
-     "'result':{'type':'object','description':'what main() returned'},"
+     "'result':{'$ref':'#/components/schemas/Result'},"
      "'stdout':{'type':'string','description':'what it printed, without trailing newlines'},"
      "'stdout_truncated':{'const':true,'description':'there was more than output_bytes'}}"},
     {"Run", put_run, NULL},
     {"Status", put_statuses, NULL},
+    {"Result", NULL, "'type':'object','description':'what main() returned'"},
+    {"Output", NULL,
+     "'type':'object','additionalProperties':false,'required':['text'],'properties':{'text':{'type':'string',"
+     "'minLength':1}}"},
     {"Progress", NULL,
      "'type':'object','additionalProperties':false,'required':['id','status','environment'],'properties':{"
      "'id':{'type':'string'},'status':{'enum':['queued','running']},"
@@ -230,6 +234,30 @@ static void put_schemas(struct buffer *out, const struct limits *limits)
             put_literal(out, schemas[i].text);
         buffer_append(out, "}", 1);
     }
+}
+
+/* ---- events ---- */
+
+/* What an event stream has: OpenAPI 3.1 has no word for it, so it is an extension. */
+static const struct {
+    const char *name, *schema, *help;
+} events[] = {
+    {"started", "Progress", "a jail has taken the script; a second one: it begins anew, forget the output so far"},
+    {"stdout", "Output", "what it printed since"},
+    {"stderr", "Output", "the same for standard error"},
+    {"result", "Result", "what main() returned"},
+    {"finished", "Run", "the whole run record"},
+};
+
+static void put_events(struct buffer *out)
+{
+    put_literal(out, "'x-events':{");
+    for (size_t i = 0; i < COUNT(events); i++) {
+        buffer_print(out, "%s\"%s\":{", i ? "," : "", events[i].name);
+        put_member(out, "description", events[i].help);
+        buffer_print(out, ",\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}", events[i].schema);
+    }
+    buffer_append(out, "}", 1);
 }
 
 /* ---- answers ---- */
@@ -380,5 +408,7 @@ void openapi_document(const struct limits *limits, struct buffer *out)
     put_errors(out);
     put_literal(out,
                 "},'securitySchemes':{'key':{'type':'http','scheme':'bearer','description':'needed where the server "
-                "was given a keys file; safe-script key new makes one'}}}}");
+                "was given a keys file; safe-script key new makes one'}}},");
+    put_events(out);
+    buffer_append(out, "}", 1);
 }

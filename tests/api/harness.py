@@ -275,6 +275,8 @@ class Stream:
     def __init__(self, connection):
         self.connection, self.response = connection, connection.getresponse()
         self.status, self.headers = self.response.status, self.response.headers
+        if self.headers.get("Content-Type") == "text/event-stream":
+            openapi.document(BUILD).check(*connection.asked, self.status, self.headers, b"")
         self.comments = self.last = 0
         self.lines, self.part, self.ended = [], b"", False
 
@@ -320,9 +322,7 @@ class Stream:
         event = Event(fields["event"], int(fields["id"]), json.loads(fields["data"]))
         assert event.id > self.last, "ids rise"
         self.last = event.id
-        schema = {"started": "Progress", "finished": "Run"}.get(event.name)
-        if schema:
-            openapi.document(BUILD).validate(f"#/components/schemas/{schema}", fields["data"], event.name)
+        openapi.document(BUILD).check_event(event.name, fields["data"])
         return event
 
     def until(self, name):

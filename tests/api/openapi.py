@@ -81,6 +81,11 @@ class Document:
         if method != "HEAD" and "json" in content_type:
             self.validate(reference, body, where)
 
+    def check_event(self, name, data):
+        """One event of a text/event-stream."""
+        assert name in self.whole["x-events"], f"{name} is no event"
+        self.validate(self.whole["x-events"][name]["schema"]["$ref"], data, f"event {name}")
+
     def answers(self):
         """(status, content type, schema) of all that is documented."""
         for item in self.whole["paths"].values():

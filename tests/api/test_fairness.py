@@ -1,9 +1,9 @@
 """Many clients and few places: nobody waits behind another's queue, and nobody waits for ever."""
-import http.client
 import json
 
 import pytest
 
+import harness
 from harness import HELLO, LONG, PATIENCE, background, wait_until
 
 NAP = "import time\ndef main():\n    time.sleep(0.3)\n    return {}\n"
@@ -11,7 +11,7 @@ NAP = "import time\ndef main():\n    time.sleep(0.3)\n    return {}\n"
 
 def from_address(server, address, script):
     """A request whose client has this address; all of 127.0.0.0/8 is this machine."""
-    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE, source_address=(address, 0))
+    connection = harness.Connection(*server.address, timeout=PATIENCE, source_address=(address, 0))
     try:
         connection.request("POST", "/execute", json.dumps({"script": script}), {"Content-Type": "application/json"})
         response = connection.getresponse()

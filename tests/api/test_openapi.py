@@ -87,6 +87,12 @@ class Headers(dict):
     pass
 
 
+@pytest.mark.parametrize("name, data", (("stdout", "{}"), ("stdout", '{"text":""}'), ("started", '{"id":"x"}'), ("result", "[]"), ("other", "{}")))
+def test_the_check_finds_wrong_events(name, data):
+    with pytest.raises(AssertionError):
+        openapi.document(harness.BUILD).check_event(name, data)
+
+
 @pytest.mark.parametrize("method, path, status, content_type, body", [
     ("POST", "/execute", 200, "application/json", b'{"result":{},"stdout":"","more":1}'),
     ("POST", "/execute", 200, "application/json", b'{"result":[],"stdout":""}'),

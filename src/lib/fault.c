@@ -36,6 +36,9 @@ static const struct {
     {"listen", NULL, EADDRINUSE, "another program listens there: choose another address with --listen or PORT"},
     {"listen", NULL, EACCES, "ports below 1024 need root (CAP_NET_BIND_SERVICE): choose another with --listen or PORT"},
     {"listen", NULL, EADDRNOTAVAIL, "this machine does not have that address"},
+    {"listen", "expose", 0,
+     "without keys everybody who reaches that address could run scripts: make a keys_file with safe-script key, or say "
+     "open_to_all = yes"},
     {"interpreter", NULL, ENOENT, "no such interpreter: name one with --python"},
     {"interpreter", NULL, EACCES, "the interpreter is not executable for the server's user"},
     {NULL, NULL, EMFILE, "too many open files: raise the server's limit (ulimit -n)"},

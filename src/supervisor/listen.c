@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -61,7 +62,38 @@ static char *split_port(char *text)
     return colon + 1;
 }
 
-int listen_check(const char *address, struct fault *fault)
+/* This machine alone reaches the address. */
+static bool is_local(const struct sockaddr *name)
+{
+    if (name->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)name)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (name->sa_family != AF_INET6)
+        return name->sa_family == AF_UNIX;
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)name)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == IN_LOOPBACKNET);
+}
+
+static int refuse_exposed(const char *address, struct fault *fault)
+{
+    return fault_set(fault, "listen", "expose", 0, "%s", address);
+}
+
+static bool needs_local(const struct settings *settings)
+{
+    return !settings->keys_file && !settings->open_to_all;
+}
+
+int listen_allowed(const struct settings *settings, const struct listening *listening, size_t count,
+                   struct fault *fault)
+{
+    for (size_t i = 0; i < count && needs_local(settings); i++) {
+        if (!listening[i].local)
+            return refuse_exposed(listening[i].address, fault);
+    }
+    return 0;
+}
+
+static int check_address(const char *address, struct fault *fault)
 {
     char host[256], *end;
     if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0) {
@@ -78,9 +110,29 @@ int listen_check(const char *address, struct fault *fault)
     return 0;
 }
 
-int listen_open(const char *address, struct fault *fault)
+int listen_check(const struct settings *settings, struct fault *fault)
 {
-    if (listen_check(address, fault))
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        const char *address = settings->listen[i];
+        char host[256];
+        struct addrinfo *found, hints = {.ai_flags = AI_NUMERICHOST};
+        if (check_address(address, fault))
+            return -1;
+        snprintf(host, sizeof host, "%s", address);
+        if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0 || !split_port(host) ||
+            getaddrinfo(host, NULL, &hints, &found))
+            continue;
+        bool exposed = needs_local(settings) && !is_local(found->ai_addr);
+        freeaddrinfo(found);
+        if (exposed)
+            return refuse_exposed(address, fault);
+    }
+    return 0;
+}
+
+static int listen_open(const char *address, struct fault *fault)
+{
+    if (check_address(address, fault))
         return -1;
     char host[256];
     struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -100,13 +152,17 @@ int listen_open(const char *address, struct fault *fault)
     return error ? refuse(fault, "bind", error, address) : take_fd(&fd);
 }
 
-/* "127.0.0.1:80", "[::1]:80", "unix:/path", as the settings have them. */
+/* Whether it is local, and for one that we did not name: "127.0.0.1:80", "[::1]:80", "unix:/path", as the settings have
+ * them. */
 static void name_socket(struct listening *listening)
 {
     struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof name;
     char host[64] = "", port[8] = "";
     getsockname(listening->fd, (struct sockaddr *)&name, &size);
+    listening->local = is_local((struct sockaddr *)&name);
+    if (!listening->inherited)
+        return;
     if (name.ss_family == AF_UNIX) {
         const struct sockaddr_un *local = (const struct sockaddr_un *)&name;
         snprintf(listening->address, sizeof listening->address, "%s%s%s", unix_prefix, *local->sun_path ? "" : "@",
@@ -134,8 +190,15 @@ int listen_all(const struct settings *settings, struct listening listening[LISTE
             return -1;
         }
         snprintf(listening[i].address, sizeof listening[i].address, "%s", settings->listen[i]);
+        name_socket(&listening[i]);
     }
-    return count ? count : (int)settings->listen_count;
+    if (count >= 0)
+        count = count ? count : (int)settings->listen_count;
+    if (count > 0 && listen_allowed(settings, listening, (size_t)count, fault)) {
+        listen_remove(listening, (size_t)count);
+        return -1;
+    }
+    return count;
 }
 
 void listen_remove(const struct listening *listening, size_t count)

@@ -7,19 +7,22 @@
 
 struct listening {
     int fd;
+    bool local;     /* this machine alone reaches it */
     bool inherited; /* the service manager's: it has it open, too, and connections wait there when we are gone */
     char address[160];
 };
 
-/* Whether it is an address at all; nothing is opened. Returns 0, or -1 with *fault. */
-int listen_check(const char *address, struct fault *fault);
+/* Whether the settings' addresses are addresses at all, and may be listened on, as far as that can be told without
+ * asking a name server; nothing is opened. Returns 0, or -1 with *fault. */
+int listen_check(const struct settings *settings, struct fault *fault);
 
-/* Binds and listens, non-blocking and close-on-exec. A Unix socket that nobody listens on is replaced. Returns the
- * descriptor, or -1 with *fault. */
-int listen_open(const char *address, struct fault *fault);
+/* Without keys nobody but this machine may reach us, unless the settings say so. Returns 0, or -1 with *fault. */
+int listen_allowed(const struct settings *settings, const struct listening *listening, size_t count,
+                   struct fault *fault);
 
-/* The sockets that a service manager has passed to us, or else those of the settings. Returns how many, or -1 with
- * *fault and none open. */
+/* The sockets that a service manager has passed to us, or else those of the settings: bound and listening, non-blocking
+ * and close-on-exec. A Unix socket that nobody listens on is replaced. Returns how many, or -1 with *fault and none
+ * open. */
 int listen_all(const struct settings *settings, struct listening listening[LISTEN_MOST], struct fault *fault);
 
 /* Removes the files of Unix sockets that are ours. */

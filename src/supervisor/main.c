@@ -80,9 +80,7 @@ static void manual(void)
     puts(".SH SETTINGS\nEach is a flag, a variable (\\-\\-grace\\-ms: SAFE_SCRIPT_GRACE_MS) or a key of the "
          "configuration file "
          "([server] and [limits], key = value); the later wins: file, environment, flags. PORT=N is listen = "
-         "127.0.0.1:N. An "
-         "unknown "
-         "name is an error everywhere.");
+         "127.0.0.1:N, or with keys_file or open_to_all 0.0.0.0:N. An unknown name is an error everywhere.");
     settings_print(stdout, true);
     puts(".SH STATUSES\nHow a run ended, as a run record has it:");
     for (int i = 0; i < STATUS_COUNT; i++)
@@ -275,10 +273,11 @@ static void greet(const struct engine *engine)
         const char *address = engine->listening[i].address;
         printf("Listening on %s%s\n", strncmp(address, "unix:", 5) ? "http://" : "", address);
     }
-    printf("Try:\n  curl %s%s%s/execute -H 'Content-Type: application/json' \\\n"
+    printf("Try:\n  curl %s%s%s/execute -H 'Content-Type: application/json' %s\\\n"
            "    -d '{\"script\": \"def main():\\n    print(\\\"hello world\\\")\\n    return {\\\"message\\\": "
            "\\\"done\\\"}\"}'\n",
-           on_path ? "--unix-socket " : "", on_path ? first + 5 : first, on_path ? " http://localhost" : "");
+           on_path ? "--unix-socket " : "", on_path ? first + 5 : first, on_path ? " http://localhost" : "",
+           engine->settings->keys_file ? "-H 'Authorization: Bearer KEY' " : "");
     fflush(stdout);
 }
 
@@ -301,11 +300,9 @@ static int serve(int argc, char **argv)
     int status = prepare(&engine, &settings, argc, argv, &rest, true);
     if (status == 0)
         status = refuse_rest("serve", &rest);
-    for (size_t i = 0; status == 0 && i < settings.listen_count; i++) {
-        if (listen_check(settings.listen[i], &fault)) {
-            fail(&fault);
-            status = EXIT_USAGE;
-        }
+    if (status == 0 && listen_check(&settings, &fault)) {
+        fail(&fault);
+        status = EXIT_USAGE;
     }
     if (status == 0)
         status = check_keys(&settings);

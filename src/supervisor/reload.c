@@ -36,6 +36,10 @@ static int read_again(struct engine *engine, struct settings *fresh, struct key_
         return -1;
     }
     settings_keep_fixed(fresh, engine->settings, keeps_old);
+    if (listen_allowed(fresh, engine->listening, engine->listening_count, &fault)) {
+        log_fault(LOG_ERROR, "the configuration is broken: the old one stays", &fault);
+        return -1;
+    }
     if (keys_read(fresh, keys)) {
         log_event(LOG_ERROR, "the configuration is broken: the old one stays", log_text("reason", keys->error));
         return -1;

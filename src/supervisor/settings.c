@@ -14,7 +14,17 @@
 
 extern char **environ;
 
-enum kind { KIND_TEXT, KIND_ORIGINS, KIND_LIST, KIND_COUNT, KIND_MILLISECONDS, KIND_BYTES, KIND_LEVEL, KIND_FORMAT };
+enum kind {
+    KIND_TEXT,
+    KIND_ORIGINS,
+    KIND_SWITCH,
+    KIND_LIST,
+    KIND_COUNT,
+    KIND_MILLISECONDS,
+    KIND_BYTES,
+    KIND_LEVEL,
+    KIND_FORMAT
+};
 
 /* One setting. `--grace-ms`, `SAFE_SCRIPT_GRACE_MS` and `grace_ms` in [server] all come from its key. */
 static const struct row {
@@ -43,6 +53,8 @@ static const struct row {
      "a request that has waited for this long gets 429", true},
     {"keys_file", KIND_TEXT, AT(keys_file), NULL, 0, 0,
      "clients need a key of this file (see safe-script key; default: nobody needs one)", true},
+    {"open_to_all", KIND_SWITCH, AT(open_to_all), "no", 0, 0,
+     "yes: listen beyond this machine without keys, so that everybody may run scripts"},
     {"cors_origins", KIND_ORIGINS, AT(cors_origins), NULL, 0, 0,
      "sites whose pages may talk to this server: *, or https://HOST[:PORT] … (default: none)", true},
     {"grace_ms", KIND_MILLISECONDS, AT(grace_ms), "15s", 0, 3600000, "time that runs in flight get after SIGTERM",
@@ -109,6 +121,8 @@ static int set_choice(struct settings *settings, const char *where, const char *
     return refuse(settings, where, "\"%s\" is not one of %s", text, all);
 }
 
+static const char *const switch_names[] = {"no", "yes", NULL};
+
 static int set_origins(struct settings *settings, const char *where, const char *text)
 {
     char reason[300];
@@ -135,6 +149,8 @@ static int set_row(struct settings *settings, const char *where, const struct ro
             return refuse(settings, where, "at most %d addresses", LISTEN_MOST);
         settings->listen[settings->listen_count++] = text;
         return 0;
+    case KIND_SWITCH:
+        return set_choice(settings, where, switch_names, text, (uint64_t *)(void *)field);
     case KIND_LEVEL:
         return set_choice(settings, where, log_level_names, text, (uint64_t *)(void *)field);
     case KIND_FORMAT:
@@ -265,14 +281,9 @@ static int load_environment(struct settings *settings)
     uint64_t seen = 0;
     const char *port = getenv("PORT");
     if (port && *port) {
-        /* The convention of containers and clouds: only the port is given. */
-        static char address[40];
-        uint64_t number;
-        if (set_number(settings, "PORT", UNIT_COUNT, port, 1, 65535, &number))
+        if (set_number(settings, "PORT", UNIT_COUNT, port, 1, 65535, &settings->port))
             return -1;
-        snprintf(address, sizeof address, "127.0.0.1:%" PRIu64, number);
-        settings->listen[0] = address;
-        settings->listen_count = 1;
+        settings->listen_count = 0;
     }
     for (char **variable = environ; *variable; variable++) {
         const char *name = *variable;
@@ -346,6 +357,17 @@ static const char *config_path(int argc, char **argv)
     return getenv("SAFE_SCRIPT_CONFIG");
 }
 
+/* The convention of containers and clouds: only the port is given. */
+static int listen_on_port(struct settings *settings)
+{
+    char address[40];
+    bool beyond = settings->open_to_all || settings->keys_file;
+    snprintf(address, sizeof address, "%s:%" PRIu64, beyond ? "0.0.0.0" : "127.0.0.1", settings->port);
+    settings->listen[0] = intern(address);
+    settings->listen_count = 1;
+    return settings->listen[0] ? 0 : refuse(settings, "PORT", "out of memory");
+}
+
 int settings_load(struct settings *settings, int argc, char **argv, struct rest *rest)
 {
     *settings = (struct settings){0};
@@ -359,7 +381,9 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
         return -1;
     if (load_environment(settings))
         return -1;
-    return load_flags(settings, argc, argv, rest);
+    if (load_flags(settings, argc, argv, rest))
+        return -1;
+    return settings->listen_count ? 0 : listen_on_port(settings);
 }
 
 static bool row_differs(const struct row *row, const struct settings *one, const struct settings *other)

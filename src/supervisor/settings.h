@@ -20,7 +20,9 @@ struct settings {
     const char *box_directory;         /* NULL: found */
     uint64_t pool, concurrency, queue; /* 0: chosen from the machine's cores and memory */
     uint64_t queue_timeout_ms;
+    uint64_t port; /* PORT in the environment; 0: none, or another address was given, too */
     const char *cors_origins;
+    uint64_t open_to_all;  /* 1: yes */
     const char *keys_file; /* NULL: nobody needs a key */
     uint64_t grace_ms, recycle_runs, recycle_minutes;
     uint64_t connections, body_timeout_ms, idle_timeout_ms, buffered_bytes;

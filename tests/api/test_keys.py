@@ -406,3 +406,70 @@ def test_run_needs_no_key(cli, keys, public_dir, mode):
     script.write_text(HELLO)
     ended = cli("run", script, *python_flag(), "--keys-file", keys.path, mode=mode)
     assert (ended.returncode, ended.stdout) == (0, b'{"message":"hello"}\n'), ended.stderr
+
+
+# Who can reach the server at all.
+
+EXPOSED = ("0.0.0.0:{}", "[::]:{}", "[::ffff:0.0.0.0]:{}")
+
+
+@pytest.mark.parametrize("address", EXPOSED)
+@pytest.mark.parametrize("flags", ((), ("--check-config",)), ids=("start", "check"))
+def test_without_keys_only_this_machine(cli, mode, address, flags):
+    ended = cli("serve", "--listen", address.format(free_port()), *flags, mode=mode)
+    assert ended.returncode == 2
+    assert b"keys_file" in ended.stderr and b"open_to_all" in ended.stderr and b"listen: expose(" in ended.stderr
+
+
+def test_a_name_of_this_machine(start_server, mode):
+    start_server("--listen", f"localhost:{free_port()}", user=mode == "user").assert_serves()
+
+
+def bound(server):
+    """Addresses that the server listens on, as the log has them."""
+    return [json.loads(line)["address"] for line in server.log_lines() if '"listening"' in line]
+
+
+def test_in_so_many_words(start_server, serve, keys, mode):
+    for server in (
+        start_server("--open-to-all", "yes", "--listen", f"0.0.0.0:{free_port()}", user=mode == "user"),
+        start_server(env={"SAFE_SCRIPT_OPEN_TO_ALL": "yes", "SAFE_SCRIPT_LISTEN": f"0.0.0.0:{free_port()}"}, listen="", user=mode == "user", ready=False),
+    ):
+        wait_until(lambda server=server: bound(server), "its addresses")
+    keys.new("ci")
+    assert serve("--listen", f"0.0.0.0:{free_port()}").execute(HELLO).status == 401
+
+
+@pytest.mark.parametrize("variable, host", (({}, "127.0.0.1"), ({"SAFE_SCRIPT_OPEN_TO_ALL": "yes"}, "0.0.0.0"), ({"SAFE_SCRIPT_KEYS_FILE": True}, "0.0.0.0")), ids=("loopback", "open", "keys"))
+def test_port(start_server, keys, mode, variable, host):
+    keys.new("ci")
+    port = free_port()
+    variable = {name: keys.path if value is True else value for name, value in variable.items()}
+    server = start_server(listen="", port=port, env={"PORT": str(port), **{name: str(value) for name, value in variable.items()}}, user=mode == "user")
+    assert bound(server) == [f"{host}:{port}"]
+    assert server.execute(HELLO).status == (401 if "SAFE_SCRIPT_KEYS_FILE" in variable else 200)
+
+
+def test_an_open_server_keeps_its_keys_at_a_reload(start_server, keys, public_dir, mode):
+    key = keys.new("ci")
+    config = public_dir / "config.ini"
+    config.write_text(f"[server]\nkeys_file = {keys.path}\n")
+    server = start_server("--config", config, "--listen", f"0.0.0.0:{free_port()}", user=mode == "user")
+    config.write_text("[server]\n")
+    reload(server)
+    assert any("is broken" in line and "open_to_all" in line for line in server.log_lines())
+    assert server.execute(HELLO).status == 401 and execute(server, key).status == 200
+
+
+def test_keys_may_go_from_a_local_server(start_server, keys, public_dir, mode):
+    keys.new("ci")
+    config = public_dir / "config.ini"
+    config.write_text(f"[server]\nkeys_file = {keys.path}\n")
+    server = start_server("--config", config, user=mode == "user")
+    assert server.execute(HELLO).status == 401
+    config.write_text("[server]\n")
+    reload(server)
+    assert server.execute(HELLO).status == 200
+    config.write_text(f"[server]\nkeys_file = {keys.path}\n")
+    reload(server)
+    assert server.execute(HELLO).status == 401

@@ -61,7 +61,7 @@ static void stream_full(struct front *front, struct stream *stream)
     if (report && stream->total > stream->keep) {
         flight_kill(front, flight, CAUSE_RESULT);
         buffer_free(&stream->own);
-    } else if (!report && stream->total > stream->keep * OUTPUT_KILL_FACTOR) {
+    } else if (!report && stream->total > flight->limits.value[LIMIT_OUTPUT] * OUTPUT_KILL_FACTOR) {
         flight_kill(front, flight, CAUSE_OUTPUT);
     }
 }

@@ -222,7 +222,10 @@ static _Noreturn void starter_main(struct engine *engine, int orders)
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (keep_descriptors(orders, engine->front_program.fd) || sandbox_keep_capabilities(KEPT, &fault))
+    /* Where no other id can be had, the template's user namespace maps uid 0, which the kernel allows only to a maker
+     * that has this one (user_namespaces(7), Linux 5.12). */
+    uint32_t kept = KEPT | (engine->plan.zygote_uid ? 0 : UINT32_C(1) << CAP_SETFCAP);
+    if (keep_descriptors(orders, engine->front_program.fd) || sandbox_keep_capabilities(kept, &fault))
         _exit(1);
     serve(engine);
 }

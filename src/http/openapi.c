@@ -162,9 +162,6 @@ static const struct {
     {"Run", put_run, NULL},
     {"Status", put_statuses, NULL},
     {"Result", NULL, "'type':'object','description':'what main() returned'"},
-    {"Output", NULL,
-     "'type':'object','additionalProperties':false,'required':['text'],'properties':{'text':{'type':'string',"
-     "'minLength':1}}"},
     {"Progress", NULL,
      "'type':'object','additionalProperties':false,'required':['id','status','environment'],'properties':{"
      "'id':{'type':'string'},'status':{'enum':['queued','running']},"
@@ -238,15 +235,20 @@ static void put_schemas(struct buffer *out, const struct limits *limits)
 
 /* ---- events ---- */
 
+#define TEXT                                                                                                           \
+    "'type':'object','additionalProperties':false,'required':['text'],'properties':{'text':{'type':'string',"          \
+    "'minLength':1}}"
+
 /* What an event stream has: OpenAPI 3.1 has no word for it, so it is an extension. */
 static const struct {
     const char *name, *schema, *help;
 } events[] = {
-    {"started", "Progress", "a jail has taken the script; a second one: it begins anew, forget the output so far"},
-    {"stdout", "Output", "what it printed since"},
-    {"stderr", "Output", "the same for standard error"},
-    {"result", "Result", "what main() returned"},
-    {"finished", "Run", "the whole run record"},
+    {"started", "'$ref':'#/components/schemas/Progress'",
+     "a jail has taken the script; a second one: it begins anew, forget the output so far"},
+    {"stdout", TEXT, "what it printed since"},
+    {"stderr", TEXT, "the same for standard error"},
+    {"result", "'$ref':'#/components/schemas/Result'", "what main() returned"},
+    {"finished", "'$ref':'#/components/schemas/Run'", "the whole run record"},
 };
 
 static void put_events(struct buffer *out)
@@ -255,7 +257,9 @@ static void put_events(struct buffer *out)
     for (size_t i = 0; i < COUNT(events); i++) {
         buffer_print(out, "%s\"%s\":{", i ? "," : "", events[i].name);
         put_member(out, "description", events[i].help);
-        buffer_print(out, ",\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}", events[i].schema);
+        put_literal(out, ",'schema':{");
+        put_literal(out, events[i].schema);
+        put_literal(out, "}}");
     }
     buffer_append(out, "}", 1);
 }

@@ -25,7 +25,7 @@ class Document:
 
     @functools.cache
     def validator(self, reference):
-        return jsonschema.Draft202012Validator({"$ref": reference, "components": self.whole["components"]})
+        return jsonschema.Draft202012Validator({"$ref": reference, "components": self.whole["components"], "x-events": self.whole["x-events"]})
 
     def resolve(self, value):
         if "$ref" in value:
@@ -84,7 +84,7 @@ class Document:
     def check_event(self, name, data):
         """One event of a text/event-stream."""
         assert name in self.whole["x-events"], f"{name} is no event"
-        self.validate(self.whole["x-events"][name]["schema"]["$ref"], data, f"event {name}")
+        self.validate(f"#/x-events/{name}/schema", data, f"event {name}")
 
     def answers(self):
         """(status, content type, schema) of all that is documented."""

@@ -97,6 +97,7 @@ static void flight_free(struct front *front, struct flight *flight)
     pipes_free(front, flight);
     drop_fd(&flight->job);
     drop_fd(&flight->input);
+    front->buffered -= flight->job_bytes;
     front_bury(front, &flight->streams[0].watch);
 }
 
@@ -216,6 +217,8 @@ static bool load(struct front *front, struct flight *flight, const struct reques
     flight->environment = request->environment;
     flight->asked_us = front_clock_us();
     take_digest(flight, &request->job);
+    flight->job_bytes = request->job.length + request->stdin_bytes.length;
+    front->buffered += flight->job_bytes;
     flight->job = sealed_memfd("job", &request->job);
     flight->input = request->has_stdin ? sealed_memfd("stdin", &request->stdin_bytes) : -1;
     return flight->job >= 0 && (flight->input >= 0 || !request->has_stdin) && take_place(front, flight);

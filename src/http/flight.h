@@ -31,7 +31,8 @@ struct flight {
     struct limits limits;
     uint32_t owner;
     char key[KEY_ID_BYTES + 1], request_id[REQUEST_ID_BYTES + 1]; /* for the log */
-    int job, input;                                               /* until they are sent */
+    uint64_t job_bytes; /* in memory until the run is over, counted in front->buffered */
+    int job, input;     /* until they are sent */
     bool cancel_unsent;
     enum cause cancelled; /* what we cancelled it for */
     bool over;

@@ -238,17 +238,25 @@ static bool has_controllers(struct hierarchy *hierarchy)
     return (hierarchy->controllers & needed) == needed;
 }
 
+/* base becomes the directory above. Returns 0, or -1 at the mount's top. */
+static int step_up(struct hierarchy *hierarchy)
+{
+    struct stat status;
+    char *slash = strrchr(hierarchy->path, '/');
+    auto_fd int above = openat(hierarchy->base, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0 || !slash || fstat(above, &status) || status.st_dev != hierarchy->device)
+        return -1;
+    *slash = 0;
+    drop_fd(&hierarchy->base);
+    hierarchy->base = take_fd(&above);
+    return 0;
+}
+
 int cgroup_climb(struct hierarchy *hierarchy)
 {
     do {
-        struct stat status;
-        char *slash = strrchr(hierarchy->path, '/');
-        auto_fd int above = openat(hierarchy->base, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (above < 0 || !slash || fstat(above, &status) || status.st_dev != hierarchy->device)
+        if (step_up(hierarchy))
             return -1;
-        *slash = 0;
-        drop_fd(&hierarchy->base);
-        hierarchy->base = take_fd(&above);
         hierarchy->climbed = true;
     } while (!has_controllers(hierarchy));
     return 0;
@@ -276,4 +284,59 @@ int cgroup_find(struct hierarchy hierarchies[HIERARCHIES_MOST], bool *v2, struct
     count = find_v2(&hierarchies[0], &of_v2);
     *v2 = count > 0;
     return count;
+}
+
+/* ---- bounds ---- */
+
+static uint64_t number_in(int directory, const char *file, const char *key)
+{
+    auto_fd int fd = openat(directory, file, O_RDONLY | O_CLOEXEC);
+    return cgroup_number(fd, key);
+}
+
+/* v2's "200000 100000": a quota in a period, or "max 100000". */
+static void read_cpu_max(int directory, uint64_t *quota, uint64_t *period)
+{
+    char text[64];
+    auto_fd int fd = openat(directory, "cpu.max", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    text[size > 0 ? size : 0] = 0;
+    if (sscanf(text, "%" SCNu64 " %" SCNu64, quota, period) != 2)
+        *quota = CGROUP_UNKNOWN;
+}
+
+void cgroup_lower_bounds(int directory, struct cgroup_bounds *bounds)
+{
+    static const char *const memory[] = {"memory.max", "memory.limit_in_bytes"};
+    uint64_t quota, period;
+    for (size_t i = 0; i < COUNT(memory); i++) {
+        uint64_t bytes = number_in(directory, memory[i], NULL); /* CGROUP_UNKNOWN for "max", too */
+        bounds->memory_bytes = bytes < bounds->memory_bytes ? bytes : bounds->memory_bytes;
+    }
+    read_cpu_max(directory, &quota, &period);
+    if (quota == CGROUP_UNKNOWN) {
+        quota = number_in(directory, "cpu.cfs_quota_us", NULL); /* -1, which is CGROUP_UNKNOWN: none */
+        period = number_in(directory, "cpu.cfs_period_us", NULL);
+    }
+    if (quota > UINT64_MAX / 1000 || period == 0 || period == CGROUP_UNKNOWN)
+        return;
+    uint64_t thousandths = quota * 1000 / period;
+    bounds->cpu_thousandths = thousandths < bounds->cpu_thousandths ? thousandths : bounds->cpu_thousandths;
+}
+
+struct cgroup_bounds cgroup_own_bounds(void)
+{
+    static const char *const controllers[] = {"memory", "cpu", NULL};
+    struct cgroup_bounds bounds = {UINT64_MAX, UINT64_MAX};
+    for (size_t i = 0; i < COUNT(controllers); i++) {
+        struct hierarchy own = {.base = -1};
+        struct fault none;
+        if (open_base(controllers[i], &own, &none) == 0) {
+            do
+                cgroup_lower_bounds(own.base, &bounds);
+            while (step_up(&own) == 0);
+        }
+        drop_fd(&own.base);
+    }
+    return bounds;
 }

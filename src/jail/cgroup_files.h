@@ -58,6 +58,18 @@ int cgroup_find(struct hierarchy hierarchies[HIERARCHIES_MOST], bool *v2, struct
 /* v2: `base` becomes the next cgroup above that has the controllers. Returns 0, or -1 at the mount's top. */
 int cgroup_climb(struct hierarchy *hierarchy);
 
+/* What a cgroup and those above it let all their processes have together; UINT64_MAX: as much as there is. */
+struct cgroup_bounds {
+    uint64_t memory_bytes;
+    uint64_t cpu_thousandths; /* of one core */
+};
+
+/* Lowers bounds to what the files of one directory say, whichever version they are of. */
+void cgroup_lower_bounds(int directory, struct cgroup_bounds *bounds);
+
+/* The bounds that we ourselves are under: those of our cgroups and of all above them that can be seen from here. */
+struct cgroup_bounds cgroup_own_bounds(void);
+
 void cgroup_describe(const struct hierarchy *hierarchies, int count, bool v2, char *text, size_t size);
 
 /* Writes text to a file below directory. Returns 0, or -1 with errno. */

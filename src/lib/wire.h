@@ -73,7 +73,7 @@ struct wire_setup {
     uint32_t max_connections;
     uint64_t body_timeout_ms;           /* a request must be whole within this */
     uint64_t idle_timeout_ms;           /* a kept-alive connection without a request */
-    uint64_t buffered_bytes;            /* request bodies held at once, all together; more: 429 */
+    uint64_t buffered_bytes;            /* requests held at once, until their runs are over; more: 429 */
     uint64_t records_ms, records_bytes; /* for how long, and in how many bytes, runs that are over are kept */
     uint64_t heartbeat_ms;              /* an event stream that is silent for so long gets a comment */
     uint32_t log_level, log_format;

@@ -69,7 +69,7 @@ static const struct row {
     {"idle_timeout_ms", KIND_MILLISECONDS, AT(idle_timeout_ms), "75s", 100, 86400000,
      "an idle connection is closed after this", true},
     {"buffered_bytes", KIND_BYTES, AT(buffered_bytes), "256MiB", 1048576, UINT64_MAX / 2,
-     "request bodies held at once; more get 429", true},
+     "requests held at once, in arrival and until their runs are over; more get 429", true},
     {"records_seconds", KIND_COUNT, AT(records_seconds), "600", 1, 86400,
      "how long the record of a streamed or asynchronous run can be asked for", true},
     {"records_bytes", KIND_BYTES, AT(records_bytes), "64MiB", 1048576, UINT64_MAX / 2,

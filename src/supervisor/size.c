@@ -1,6 +1,7 @@
 /* How many jails and runs this machine carries: by its cores, its memory and the descriptors that we may have. */
 #include "engine.h"
 
+#include "cgroup_files.h"
 #include "log.h"
 
 #include <errno.h>
@@ -8,10 +9,19 @@
 #include <sched.h>
 #include <sys/sysinfo.h>
 
-static uint64_t memory_available(void)
+/* Three quarters of the memory that is ours to use: the machine's, or a container's. */
+static uint64_t memory_available(const struct cgroup_bounds *bounds)
 {
     struct sysinfo info;
-    return sysinfo(&info) ? UINT64_MAX : ((uint64_t)info.totalram * info.mem_unit) / 4 * 3;
+    uint64_t machine = sysinfo(&info) ? UINT64_MAX : (uint64_t)info.totalram * info.mem_unit;
+    return (machine < bounds->memory_bytes ? machine : bounds->memory_bytes) / 4 * 3;
+}
+
+/* Cores' worth of time that is ours to use, at least one. */
+static uint64_t cores_available(const struct cgroup_bounds *bounds, unsigned cores)
+{
+    uint64_t quota = bounds->cpu_thousandths / 1000 + (bounds->cpu_thousandths % 1000 > 0);
+    return quota < 1 ? 1 : quota < cores ? quota : cores;
 }
 
 /* Descriptors here: of a jail (its pipes and sockets, its cgroup's files), of a queued run (its memfds), and our own.
@@ -55,12 +65,14 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
                          files, OWN_FDS + 8 * JAIL_FDS);
     cpu_set_t ours;
     engine->cores = sched_getaffinity(0, sizeof ours, &ours) ? 1 : (unsigned)CPU_COUNT(&ours);
-    uint64_t by_memory = memory_available() / settings->limits.value[LIMIT_MEMORY];
-    uint64_t concurrency = engine->cores * UINT64_C(16);
+    struct cgroup_bounds bounds = cgroup_own_bounds();
+    uint64_t cores = cores_available(&bounds, engine->cores);
+    uint64_t by_memory = memory_available(&bounds) / settings->limits.value[LIMIT_MEMORY];
+    uint64_t concurrency = cores * 16;
     if (concurrency > by_memory)
         concurrency = by_memory < 1 ? 1 : by_memory;
     engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
-    engine->pool = settings->pool ? settings->pool : engine->cores * UINT64_C(4);
+    engine->pool = settings->pool ? settings->pool : cores * 4;
     fit_open_files(engine, settings, files, jails);
     return 0;
 }

@@ -1,10 +1,15 @@
 """Many clients and few places: nobody waits behind another's queue, and nobody waits for ever."""
+import contextlib
+import glob
 import json
+import os
+import pathlib
+import re
 
 import pytest
 
 import harness
-from harness import HELLO, LONG, PATIENCE, background, wait_until
+from harness import HELLO, IS_ROOT, LONG, MIB, PATIENCE, background, wait_until
 
 NAP = "import time\ndef main():\n    time.sleep(0.3)\n    return {}\n"
 
@@ -67,3 +72,59 @@ def test_who_waits_too_long_is_told_so(start_server, mode, options):
         free()
     assert background(server.execute, HELLO).result(PATIENCE).status in (200, 429)
     wait_until(lambda: server.execute(HELLO).status == 200, "the next run")
+
+
+# How much at all.
+
+
+def metric(server, name):
+    page = server.request("GET", "/metrics").body.decode()
+    return float(re.search(rf"^{name} (\S+)$", page, re.MULTILINE)[1])
+
+
+@contextlib.contextmanager
+def small_memory(size):
+    """A cgroup that may have so much memory, where this kernel has the old hierarchies: its directory."""
+    own = [line.strip().split(":") for line in open("/proc/self/cgroup")]
+    path = next(f"/sys/fs/cgroup/memory{path}" for _, names, path in own if names == "memory")
+    directory = pathlib.Path(path, f"bounds-test-{os.getpid()}")
+    directory.mkdir()
+    try:
+        (directory / "memory.limit_in_bytes").write_text(str(size))
+        yield directory
+    finally:
+        wait_until(lambda: not (directory / "cgroup.procs").read_text(), "its last process")
+        wait_until(lambda: not any(each.is_dir() for each in directory.iterdir()), "the server's own cgroups")
+        directory.rmdir()
+
+
+@pytest.mark.skipif(not IS_ROOT or not glob.glob("/sys/fs/cgroup/memory/memory.limit_in_bytes"), reason="makes a v1 cgroup; tests/unit has both versions")
+def test_places_by_a_container_s_memory(launch):
+    with small_memory(1024 * MIB) as directory:
+        own = pathlib.Path("/proc/self/cgroup").read_text()
+        home = directory.parent / "cgroup.procs"
+        (directory / "cgroup.procs").write_text(str(os.getpid()))
+        try:
+            server = launch()
+        finally:
+            home.write_text(str(os.getpid()))
+        assert pathlib.Path("/proc/self/cgroup").read_text() == own
+        try:
+            assert metric(server, "safe_script_concurrency_limit") == 3
+        finally:
+            server.stop()
+
+
+def test_requests_that_wait_count_as_held(start_server):
+    server = start_server("--concurrency", "1", "--buffered-bytes", str(1 * MIB), *LONG)
+    large = HELLO + "#" * (400 << 10)
+    with server.occupied() as free:
+        waiting = [background(server.execute, large) for _ in range(2)]
+        wait_until(lambda: metric(server, "safe_script_http_body_bytes") >= 800 << 10, "two requests that wait")
+        answer = server.execute(large)
+        assert (answer.status, answer.error) == (429, "too many request bodies are being received")
+        assert int(answer.headers["Retry-After"]) >= 1
+        free()
+        assert [each.result(PATIENCE).status for each in waiting] == [200, 200]
+    wait_until(lambda: metric(server, "safe_script_http_body_bytes") == 0, "nothing is held any more")
+    assert server.execute(large).status == 200

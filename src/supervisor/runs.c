@@ -6,12 +6,16 @@
 #include "scope.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 
 enum {
     MESSAGES_AT_ONCE = 64, /* so that a busy front does not keep the clock from its work */
     RETRY_MOST_S = 60,
-    MEAN_OF = 16, /* runs, about, that the mean is of */
+    MEAN_OF = 16,   /* runs, about, that the mean is of */
+    JOB_FACTOR = 4, /* "a":"", in a request's files is two frames of a job */
+    JOB_MORE = 64 << 10,
 };
 
 _Static_assert(offsetof(struct run, entry) == 0, "an entry of the queue is a run");
@@ -316,16 +320,36 @@ static void run_cancelled(struct engine *engine, const struct wire_cancel *cance
     slot_kill(engine, run->slot, (enum cause)cancel->cause);
 }
 
+/* A memory file that nobody can change any more, and no longer than the frames of any request: what a run is given is
+ * never a way to something else. The command line's client reads files that no limit is for. */
+static bool is_sealed(const struct engine *engine, int fd)
+{
+    const int all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    uint64_t most = engine->limits_told.value[LIMIT_REQUEST] * JOB_FACTOR + JOB_MORE;
+    struct stat status;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & all) == all && fstat(fd, &status) == 0 &&
+           (engine->front_once || (uint64_t)status.st_size <= most);
+}
+
+static bool is_sound(const struct engine *engine, const struct wire_message *message)
+{
+    const struct wire_run *asked = &message->run;
+    bool sound = asked->id && !*find(engine, asked->id) && limits_in_bounds(engine, &asked->limits) &&
+                 message->fd_count == (asked->has_stdin ? 2 : 1);
+    for (int i = 0; sound && i < message->fd_count; i++)
+        sound = is_sealed(engine, message->fds[i]);
+    return sound;
+}
+
 /* Returns false when the front broke the protocol. */
 static bool front_message(struct engine *engine, struct wire_message *message)
 {
-    const struct wire_run *asked = &message->run;
     if (message->type == WIRE_ASK_STATS) {
         stats_send(engine);
         return true;
     }
-    if (message->type == WIRE_RUN && asked->id && !*find(engine, asked->id) &&
-        limits_in_bounds(engine, &asked->limits) && message->fd_count == (asked->has_stdin ? 2 : 1)) {
+    if (message->type == WIRE_RUN && is_sound(engine, message)) {
         run_asked(engine, message);
         return true;
     }

@@ -34,10 +34,10 @@ def builds():
 def launch(builds, tmp_path_factory):
     """launch(*args, env=None, user=None, listen=None, ready=True, stderr=None) → Server. `user`: True for an ordinary uid, False for
     root, None for whoever runs the tests. `stderr`: a descriptor for the log, else server.log. `listen`: a path for a Unix socket, "" for no --listen at all. The caller
-    stops it."""
+    stops it. `build`: a directory of executables in place of the build's."""
     logs = tmp_path_factory.mktemp("logs")
 
-    def start(*args, env=None, user=None, listen=None, port=None, ready=True, stderr=None):
+    def start(*args, env=None, user=None, listen=None, port=None, ready=True, stderr=None, build=None):
         mode = "user" if user or not IS_ROOT else "root"
         address = str(listen) if listen else ("127.0.0.1", port or harness.free_port())
         where = f"unix:{listen}" if listen else f"{address[0]}:{address[1]}"
@@ -47,7 +47,7 @@ def launch(builds, tmp_path_factory):
         traces = Traces()
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                harness.command(builds[mode], mode, "serve", *flags, *harness.FLAGS, *python, *args),
+                harness.command(build or builds[mode], mode, "serve", *flags, *harness.FLAGS, *python, *args),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr or file,

@@ -54,7 +54,7 @@ void connection_phase(struct connection *connection, enum phase phase)
 static void waiting_end(struct connection *connection, bool linger);
 
 /* libmicrohttpd sees the hang-up and cleans up; before it has the connection, we do. */
-void connection_shut(struct connection *connection)
+static void connection_shut(struct connection *connection)
 {
     if (!connection->mhd) {
         waiting_end(connection, false);

@@ -37,11 +37,13 @@ void follow_end(struct front *front, struct connection *connection)
     follow->owns = false;
 }
 
-/* The part that the client has must not pass for the whole. libmicrohttpd (0.9.75) closes such a connection when the
- * next event comes on it, so one is made. */
+/* The part that the client has must not pass for the whole. libmicrohttpd (0.9.75, 1.0.1) forgets a connection that is
+ * closed from here until its next event, and there may be none; one that is resumed it looks at. */
 static ssize_t cut_off(struct connection *connection)
 {
-    connection_shut(connection);
+    MHD_suspend_connection(connection->mhd);
+    MHD_resume_connection(connection->mhd);
+    connection->front->run_mhd = true;
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 

@@ -260,9 +260,6 @@ void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_
                        enum MHD_ConnectionNotificationCode code);
 void connection_phase(struct connection *connection, enum phase phase);
 
-/* Ends a connection, whatever it is at. */
-void connection_shut(struct connection *connection);
-
 /* Answers and ends a connection past libmicrohttpd, which takes an answer after a request's head or after its body but
  * at no other time. Only while it has no answer of its own to send. */
 void connection_refuse(struct connection *connection, unsigned http, const char *text);

@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import socket
+import struct
 
 import pytest
 
@@ -281,6 +282,40 @@ def test_a_client_that_only_follows_may_go(patient):
         stream.until("stdout")
     record = patient.wait_over(run)
     assert (record["status"], record["stdout"]) == ("ok", "one\ntwo\n")
+
+
+def open_connections(server):
+    lines = server.request("GET", "/metrics").body.decode().splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("safe_script_http_connections{"))
+
+
+# What a stream is at when its client goes: what the script writes at once and then never again, and what the client has seen of it.
+GOING = {"silent": ("'one'", 2), "sending": ("'\\x01' * 900000", 0)}
+
+
+@pytest.mark.parametrize("how", ("closed", "reset", "half closed"))
+@pytest.mark.parametrize("text, beats", GOING.values(), ids=GOING)
+def test_nothing_is_left_of_clients_that_went(patient, text, beats, how):
+    idle = patient.connection()  # an older one, which libmicrohttpd looks at first
+    idle.request("GET", "/healthz")
+    assert idle.getresponse().read()
+    before = open_connections(patient)
+    streams = [patient.stream(f"import time\ndef main():\n    print({text})\n    time.sleep(1000)\n") for _ in range(6)]
+    for stream in streams:
+        stream.until("stdout")
+        while stream.comments < beats:
+            stream.comments += stream.line() == ":"
+        if how == "half closed":
+            stream.connection.sock.shutdown(socket.SHUT_WR)
+            continue
+        if how == "reset":
+            stream.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.close()
+    wait_until(lambda: open_connections(patient) <= before, "the end of their connections")
+    for stream in streams:
+        stream.close()
+    idle.close()
+    patient.assert_serves()
 
 
 def memory_of(process):

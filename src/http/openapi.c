@@ -193,8 +193,8 @@ static const struct {
      "'takes_over'],'properties':{'name':{'type':'string'},'holds':{'type':'boolean'},'gives':{'type':'string'},"
      "'how':{'type':['string','null']},'reason':{'type':['string','null']},'hint':{'type':['string','null']},"
      "'takes_over':{'type':['string','null']}}}},"
-     "'attacks':{'type':'array','items':{'type':'object','required':['class','walls'],'properties':{"
-     "'class':{'type':'string'},'walls':{'type':'array','items':{'type':'string'}}}}},"
+     "'attacks':{'type':'array','items':{'type':'object','required':['class','walls','one'],'properties':{"
+     "'class':{'type':'string'},'walls':{'type':'array','items':{'type':'string'}},'one':{'type':['string','null']}}}},"
      "'walls_needed':{'type':'integer','minimum':1},'sufficient':{'type':'boolean'}}"},
     {"Environments", NULL,
      "'type':'object','required':['environments'],'properties':{'environments':{'type':'array','items':{"

@@ -112,7 +112,8 @@ char *jail_call_name(int number, char *text, size_t size);
 /* The classes of attack of the threat model and the layers that each on its own stops that class. */
 struct attack_class {
     const char *name;
-    uint32_t walls; /* set of LAYER_BIT and WALL_… */
+    uint32_t walls;  /* set of LAYER_BIT and WALL_… */
+    const char *one; /* why one wall is all that can be had in some places, or anywhere: not held against a place */
 };
 extern const struct attack_class attack_classes[];
 extern const size_t attack_class_count;
@@ -121,7 +122,8 @@ extern const size_t attack_class_count;
  * what is to be left out). Leaves nothing behind. Blocks for some milliseconds. */
 void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]);
 
-/* The first class that has fewer than `walls` walls among `layers`, or NULL when all have. */
+/* The first class that has fewer than `walls` walls among `layers`, or NULL when all have. One is enough where more
+ * cannot be had (attack_class.one). */
 const struct attack_class *jail_weakest(uint32_t layers, unsigned walls);
 
 /* A path of the host that the jail shows, read-only, at the same place (or at `at` when not NULL). Symbolic

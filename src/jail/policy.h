@@ -36,9 +36,9 @@ enum verb {
     KILL,   /* no honest program makes this call */
 };
 
-/* Places where a row counts. Apart: what a path names is the run's own or cannot be changed by it, because the root
- * shows nothing else or because its kernel uid is its own. Landlock has no say in modes and times. */
-enum place { ANYWHERE, ONLY_APART, ONLY_SHARED };
+/* Places where a row counts: in a root of its own, where a path can only name what is the run's or read-only, or in the
+ * host's tree. Landlock has no say in modes and times. */
+enum place { ANYWHERE, ONLY_ROOTED, ONLY_UNROOTED };
 
 enum compare { ARG_ANY, ARG_EQUAL, ARG_MASKED /* (arg & mask) == value */ };
 
@@ -70,8 +70,8 @@ extern const size_t policy_call_count;
 /* Whether the row is one of this place's. */
 static inline bool policy_row_counts(const struct jail_plan *plan, const struct call_row *row)
 {
-    bool apart = (plan->layers & LAYER_BIT(LAYER_ROOT)) || plan->supervisor_maps || plan->run_sets_ids;
-    if (row->only != ANYWHERE && (row->only == ONLY_APART) != apart)
+    bool rooted = plan->layers & LAYER_BIT(LAYER_ROOT);
+    if (row->only != ANYWHERE && (row->only == ONLY_ROOTED) != rooted)
         return false;
     return !row->needs_processes || plan->processes == (row->verb == ALLOW);
 }

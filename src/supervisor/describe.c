@@ -13,6 +13,11 @@ void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_r
         if (!reports[i].holds)
             fprintf(out, "  %-11s      taken over by: %s\n", "", layer_table[i].takes_over);
     }
+    for (size_t i = 0; i < attack_class_count; i++) {
+        const struct attack_class *class = &attack_classes[i];
+        if (class->one && __builtin_popcount(class->walls & plan->layers) == 1)
+            fprintf(out, "  one wall    %s: %s\n", class->name, class->one);
+    }
     const struct attack_class *weakest = jail_weakest(plan->layers, walls);
     if (weakest)
         fprintf(out, "Below the minimum: fewer than %u of the layers here stop this class of attack: %s.\n", walls,
@@ -95,7 +100,9 @@ void describe_json(struct buffer *out, const struct jail_plan *plan, const struc
         put_string(out, attack_classes[i].name);
         put(out, ",\"walls\":[");
         put_walls(out, attack_classes[i].walls & plan->layers);
-        put(out, "]}");
+        put(out, "]");
+        put_member(out, "one", attack_classes[i].one);
+        put(out, "}");
     }
     put(out, "],\"walls\":[");
     put_walls(out, plan->layers);

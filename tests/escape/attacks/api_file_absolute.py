@@ -1,0 +1,9 @@
+"""A file at an absolute path."""
+CLASS = "the API"
+RIGHT = "R"
+STOPS = {}
+
+
+def request(server, world):
+    answer = server.request("POST", "/execute", ('{"script": "def main(): return {}", "files": {"' + "/etc/x" + '": "x"}}').encode(), headers={"Content-Type": "application/json"})
+    return None if answer.status in (400,) else f"answered {answer.status}: {answer.body[:100]!r}"

@@ -1,0 +1,13 @@
+"""Sends both a length and chunks."""
+CLASS = "the API"
+RIGHT = "R"
+STOPS = {}
+
+
+def request(server, world):
+    with server.wire() as wire:
+        wire.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        answer = wire.answer()
+        if answer is None or answer.status not in (400, 411):
+            return f"answered {answer and answer.status}"
+        return None if wire.closed() and not wire.rest else "the connection goes on: what follows could be another's request"

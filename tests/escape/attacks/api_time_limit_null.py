@@ -1,0 +1,9 @@
+"""Asks for a time limit of null."""
+CLASS = "the API"
+RIGHT = "R"
+STOPS = {}
+
+
+def request(server, world):
+    answer = server.request("POST", "/execute", b'{"script": "def main(): return {}", "limits": {"wall_ms": null}}', headers={"Content-Type": "application/json"})
+    return None if answer.status in (400,) else f"answered {answer.status}: {answer.body[:100]!r}"

@@ -1,0 +1,9 @@
+"""Puts a second value behind the first."""
+CLASS = "the API"
+RIGHT = "R"
+STOPS = {}
+
+
+def request(server, world):
+    answer = server.request("POST", "/execute", b'{"script": "def main(): return {}"} {"script": ""}', headers={"Content-Type": "application/json"})
+    return None if answer.status in (400,) else f"answered {answer.status}: {answer.body[:100]!r}"

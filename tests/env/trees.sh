@@ -41,7 +41,9 @@ in_tree() {
 # built SUITE: a tree with the product built in /src/build, as the tests of a place need it
 built() {
     local dir=$trees/$1
-    [ -f "$dir/.built" ] && return
-    [ -d "$dir/src/.git" ] && [ "$(git -C "$dir/src" rev-parse HEAD)" = "$(git -C "$top" rev-parse HEAD)" ] || tree "$1" || return 1
+    if [ ! -d "$dir/src/.git" ] || [ "$(git -C "$dir/src" rev-parse HEAD)" != "$(git -C "$top" rev-parse HEAD)" ]; then
+        tree "$1" || return 1
+    fi
+    [ ! -f "$dir/.built" ] || return 0
     in_tree chroot "$dir" bash -c 'cd /src && ./check build' && touch "$dir/.built"
 }

@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum {
-    LOOKS_MOST = 8, /* at a head on a Unix socket: see waiting_go_on() */
+    LOOK_MS = 1000, /* for a first head on a Unix socket: see waiting_go_on() */
     ACCEPT_BATCH = 64,
     ACCEPT_PAUSE_MS = 100,   /* when there are no descriptors left */
     LINGER_MS = 3000,        /* a refused request's rest is read and dropped for so long … */
@@ -115,6 +115,8 @@ static uint64_t phase_timeout(const struct front *front, enum phase phase)
     switch (phase) {
     case PHASE_IDLE:
         return front->setup.idle_timeout_ms;
+    case PHASE_LOOKING:
+        return front->setup.body_timeout_ms / 2 < LOOK_MS ? front->setup.body_timeout_ms / 2 : LOOK_MS;
     case PHASE_READING:
     case PHASE_SENDING:
         return front->setup.body_timeout_ms;
@@ -303,20 +305,28 @@ static void waiting_admit(struct connection *connection)
         waiting_forget(connection);
 }
 
+/* We have looked for long enough; its time to be whole runs from where it did. */
+static void waiting_read(struct connection *connection)
+{
+    uint64_t since_ms = connection->since_ms;
+    connection_phase(connection, PHASE_READING);
+    connection->since_ms = since_ms;
+    waiting_admit(connection);
+}
+
 /* A head that comes in pieces, of which nothing is taken from the socket. Looking at all of it again for each would
  * cost its square: the socket moves on by itself where it can (Unix sockets; TCP since Linux 6.9), and elsewhere what
  * was seen is copied again, but not read. On a Unix socket each piece, however short, also holds some of its sender's
- * buffer, which is full after about 270: libmicrohttpd gets those then, and what it lets pass is head.c's to judge. */
+ * buffer, which is full after about 270, and nothing tells us so: a head that is not whole within LOOK_MS is
+ * libmicrohttpd's to read, and what it lets pass is head.c's to judge. */
 static void waiting_go_on(struct connection *connection)
 {
     int seen = (int)connection->peek.length;
     if (connection->phase == PHASE_IDLE && seen > 0) {
         connection->peek_moves = setsockopt(connection->fd, SOL_SOCKET, SO_PEEK_OFF, &seen, sizeof seen) == 0;
-        connection_phase(connection, PHASE_READING);
+        connection_phase(connection, connection->family == AF_UNIX ? PHASE_LOOKING : PHASE_READING);
     }
-    if (connection->looks > LOOKS_MOST && connection->family == AF_UNIX)
-        waiting_admit(connection);
-    else if (!connection->watched && waiting_watch(connection, EPOLLIN))
+    if (!connection->watched && waiting_watch(connection, EPOLLIN))
         waiting_end(connection, false);
 }
 
@@ -331,7 +341,6 @@ static void waiting_look(struct connection *connection, bool ended)
     bool broken = length < 0 && errno != EAGAIN;
     ended |= length == 0;
     if (length > 0 && (size_t)length > seen) {
-        connection->looks++;
         verdict = peek_feed(peek, (struct span){bytes + seen, (size_t)length - seen});
         connection->exchange.problem = peek->problem;
         connection->exchange.head_only = peek->head_only;
@@ -359,7 +368,7 @@ static void waiting_ready(struct front *front, struct watch *watch, uint32_t eve
 /* Room for one more: the longest idle goes, or else whoever has been sending a request for the longest. */
 static bool make_room(struct front *front)
 {
-    static const enum phase order[] = {PHASE_IDLE, PHASE_READING};
+    static const enum phase order[] = {PHASE_IDLE, PHASE_READING, PHASE_LOOKING};
     for (size_t i = 0; i < COUNT(order); i++) {
         struct connection *oldest = front->queues[order[i]].oldest;
         if (oldest) {
@@ -449,15 +458,32 @@ void connection_accept(struct front *front, struct watch *watch, uint32_t events
     }
 }
 
+void connection_take(struct front *front, struct watch *watch, uint32_t events)
+{
+    struct listener *clients = (struct listener *)watch;
+    struct wire_message message;
+    int result = WIRE_OK;
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH && result == WIRE_OK; i++) {
+        result = wire_receive(clients->fd, LINK_CLIENTS, true, &message);
+        if (result == WIRE_OK)
+            welcome(front, clients, message.fds[0], owner_of(front, &message.client.address));
+    }
+    if (result == WIRE_BROKEN)
+        log_event(LOG_WARNING, "a client of the TLS process was lost: no descriptors");
+}
+
 int connection_deadlines(struct front *front)
 {
-    static const enum phase timed[] = {PHASE_IDLE, PHASE_READING, PHASE_SILENT, PHASE_SENDING};
+    static const enum phase timed[] = {PHASE_IDLE, PHASE_LOOKING, PHASE_READING, PHASE_SILENT, PHASE_SENDING};
     int wait_ms = -1;
     for (size_t i = 0; i < COUNT(timed); i++) {
         uint64_t timeout = phase_timeout(front, timed[i]);
         struct connection *oldest;
         while ((oldest = front->queues[timed[i]].oldest) && oldest->since_ms + timeout <= front->now_ms) {
-            if (timed[i] == PHASE_READING)
+            if (timed[i] == PHASE_LOOKING)
+                waiting_read(oldest);
+            else if (timed[i] == PHASE_READING)
                 too_slow(oldest);
             else if (timed[i] == PHASE_SILENT)
                 follow_beat(front, oldest);

@@ -239,9 +239,20 @@ static uint32_t fit_descriptors(void)
     return most < CONNECTIONS_MOST ? (uint32_t)most : CONNECTIONS_MOST;
 }
 
+static int open_clients(struct front *front, struct wire_message *setup)
+{
+    front->clients = (struct listener){{.ready = connection_take}, .fd = take_fd(&setup->fds[1]), .family = AF_UNIX};
+    return fcntl(front->clients.fd, F_SETFL, O_NONBLOCK) ||
+                   front_watch(front, front->clients.fd, &front->clients.watch, EPOLLIN)
+               ? -1
+               : 0;
+}
+
 static int open_listeners(struct front *front, struct wire_message *setup)
 {
-    for (int i = 1; i < setup->fd_count; i++) {
+    if (front->setup.clients && open_clients(front, setup))
+        return -1;
+    for (int i = front->setup.clients ? 2 : 1; i < setup->fd_count; i++) {
         struct listener *listener = &front->listeners[front->listener_count];
         socklen_t size = sizeof listener->family;
         listener->fd = take_fd(&setup->fds[i]);
@@ -308,8 +319,9 @@ static int receive_keys(struct front *front)
 int front_run(struct front *front, struct wire_message *setup)
 {
     struct fault fault;
-    front->epoll = -1;
-    if (setup->setup.listeners != (uint32_t)setup->fd_count - 1 || receive_keys(front) || front_open(front, setup)) {
+    front->epoll = front->clients.fd = -1;
+    if (setup->setup.listeners + !!setup->setup.clients != (uint32_t)setup->fd_count - 1 || receive_keys(front) ||
+        front_open(front, setup)) {
         log_event(LOG_ERROR, "the front cannot start", log_text("reason", strerror(errno)));
         front->exit_status = 1;
     } else if (sandbox_front(&fault)) {

@@ -117,6 +117,7 @@ void routes_close(struct front *front);
 /* What a connection is waited for, each with its deadline. */
 enum phase {
     PHASE_IDLE,    /* the next request's first line; before libmicrohttpd has the connection, its first byte */
+    PHASE_LOOKING, /* on a Unix socket, the rest of its first head: see waiting_go_on() */
     PHASE_READING, /* the rest of a request */
     PHASE_WORKING, /* ours: no deadline, the run has one */
     PHASE_SILENT,  /* a run's next event; a comment when there is none for long */
@@ -239,7 +240,6 @@ struct connection {
     uint32_t owner;  /* who it is to the queue: one of OWNERS, by its address */
     bool watched;    /* our epoll has it */
     bool peek_moves; /* the socket gives each look only what the earlier ones did not see */
-    unsigned looks;
     struct peek peek;
     enum phase phase;
     uint64_t since_ms;
@@ -256,6 +256,7 @@ struct queue {
 };
 
 void connection_accept(struct front *front, struct watch *watch, uint32_t events);
+void connection_take(struct front *front, struct watch *watch, uint32_t events); /* from the TLS process */
 void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
                        enum MHD_ConnectionNotificationCode code);
 void connection_phase(struct connection *connection, enum phase phase);
@@ -410,6 +411,7 @@ struct front {
     uint64_t now_ms;
     uint64_t clock_ms; /* when the next run is past its deadline, at the earliest; 0: none is known */
     struct watch *buried;
+    struct listener clients; /* of the TLS process, with their handshake done; fd is -1 where there is none */
     struct listener listeners[LISTENERS_MOST];
     size_t listener_count;
     uint64_t accept_again_ms; /* 0: the listeners are watched */

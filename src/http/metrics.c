@@ -100,8 +100,9 @@ static void put_call(struct buffer *out, size_t place)
 static void put_phase(struct buffer *out, size_t place)
 {
     static const char *const names[PHASE_COUNT] = {
-        [PHASE_IDLE] = "idle",        [PHASE_READING] = "reading", [PHASE_WORKING] = "working",
-        [PHASE_SILENT] = "streaming", [PHASE_SENDING] = "sending", [PHASE_CLOSING] = "closing"};
+        [PHASE_IDLE] = "idle",       [PHASE_LOOKING] = "looking",  [PHASE_READING] = "reading",
+        [PHASE_WORKING] = "working", [PHASE_SILENT] = "streaming", [PHASE_SENDING] = "sending",
+        [PHASE_CLOSING] = "closing"};
     buffer_print(out, "state=\"%s\"", names[place]);
 }
 

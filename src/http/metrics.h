@@ -19,7 +19,7 @@ enum {
     METRICS_ENVIRONMENTS = 16,
     METRICS_CALLS = 513,  /* system calls by number, and the last one for higher ones */
     METRICS_BUCKETS = 17, /* of a histogram, the last one without a bound */
-    METRICS_PHASES = 6,
+    METRICS_PHASES = 7,
 };
 
 struct histogram {

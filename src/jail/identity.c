@@ -30,7 +30,7 @@
  * one id for all. */
 static const struct {
     uint32_t base, count;
-} ranges[] = {{0x70000000, 8194}, {57344, 8190}, {60000, 2}, {65534, 1}};
+} ranges[] = {{0x70000000, 8195}, {57344, 8190}, {60000, 2}, {65534, 1}};
 
 enum {
     SECUREBITS = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
@@ -212,15 +212,16 @@ int identity_probe(struct jail_plan *plan, struct layer_report *report)
             continue;
         plan->zygote_uid = ranges[i].base;
         plan->run_uid_base = ranges[i].base + 1;
-        plan->run_uid_count = ranges[i].count > 2 ? ranges[i].count - 2 : 0;
-        plan->front_uid = ranges[i].base + ranges[i].count - 1;
+        plan->run_uid_count = ranges[i].count > 3 ? ranges[i].count - 3 : 0;
+        plan->tls_uid = ranges[i].base + ranges[i].count - 1;
+        plan->front_uid = ranges[i].count > 2 ? plan->tls_uid - 1 : plan->tls_uid;
         if (in_child(LAYER, check, plan, &report->fault))
             continue;
         plan->layers |= WALL_OWN_UID;
         word_uids(plan, report);
         return 0;
     }
-    plan->zygote_uid = plan->front_uid = plan->run_uid_base = plan->run_uid_count = 0;
+    plan->zygote_uid = plan->front_uid = plan->tls_uid = plan->run_uid_base = plan->run_uid_count = 0;
     return -1;
 }
 

@@ -71,7 +71,7 @@ struct jail_plan {
     bool processes;       /* fork is allowed (pid namespace and a counting cgroup hold); else threads only */
     bool denials;         /* seccomp user notification works: denied calls are counted and explained */
     uint32_t zygote_uid;  /* kernel uid and gid that the zygote runs as; 0: it keeps the supervisor's (not root) */
-    uint32_t front_uid;   /* of the front, likewise */
+    uint32_t front_uid, tls_uid;          /* of the front and the TLS process, likewise */
     uint32_t run_uid_base, run_uid_count; /* kernel uids for runs, when supervisor_maps or
                                              run_sets_ids */
     char boxes[128];      /* directory of the runs' boxes (box.h) where the root layer does not hold; else empty */

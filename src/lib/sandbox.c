@@ -38,7 +38,15 @@ const char *__asan_default_options(void)
 
 enum check { ANY, EQUAL, WITHOUT /* none of these bits */, WHOLE /* as 64 bits */, OURSELVES /* our pid */ };
 
-enum user { FRONT = 1, CLIENT = 2, SUPERVISOR = 4, PARSERS = FRONT | CLIENT, ALL = FRONT | CLIENT | SUPERVISOR };
+enum user {
+    FRONT = 1,
+    CLIENT = 2,
+    SUPERVISOR = 4,
+    TLS = 8,
+    SERVERS = FRONT | TLS,
+    PARSERS = FRONT | CLIENT | TLS,
+    ALL = PARSERS | SUPERVISOR
+};
 
 /* Every system call that is left, and to whom. Rows of one call are alternatives. */
 static const struct {
@@ -49,39 +57,39 @@ static const struct {
     uint64_t value;
 } calls[] = {
     /* clients, each other, runs' pipes */
-    {FRONT, SCMP_SYS(accept4), ANY},
+    {SERVERS, SCMP_SYS(accept4), ANY},
     {ALL, SCMP_SYS(read), ANY},
-    {FRONT, SCMP_SYS(recvfrom), ANY},
+    {SERVERS, SCMP_SYS(recvfrom), ANY},
     {ALL, SCMP_SYS(recvmsg), ANY},
     {ALL, SCMP_SYS(write), ANY},
-    {FRONT | SUPERVISOR, SCMP_SYS(sendto), ANY},
+    {SERVERS | SUPERVISOR, SCMP_SYS(sendto), ANY},
     {ALL, SCMP_SYS(sendmsg), ANY},
-    {FRONT, SCMP_SYS(shutdown), ANY},
+    {SERVERS, SCMP_SYS(shutdown), ANY},
     {ALL, SCMP_SYS(close), ANY},
-    {FRONT, SCMP_SYS(setsockopt), EQUAL, 1, IPPROTO_TCP}, /* libmicrohttpd: NODELAY and CORK */
-    {FRONT, SCMP_SYS(setsockopt), EQUAL, 2, SO_PEEK_OFF}, /* connection.c: a head that comes in pieces */
+    {SERVERS, SCMP_SYS(setsockopt), EQUAL, 1, IPPROTO_TCP}, /* NODELAY; libmicrohttpd: CORK, too */
+    {FRONT, SCMP_SYS(setsockopt), EQUAL, 2, SO_PEEK_OFF},   /* connection.c: a head that comes in pieces */
     {FRONT | SUPERVISOR, SCMP_SYS(fcntl), EQUAL, 1, F_GETFD},
     {FRONT | SUPERVISOR, SCMP_SYS(fcntl), EQUAL, 1, F_SETFD},
     {ALL, SCMP_SYS(fcntl), EQUAL, 1, F_GETFL},
     {ALL, SCMP_SYS(fcntl), EQUAL, 1, F_SETFL},
     {FRONT | SUPERVISOR, SCMP_SYS(fcntl), EQUAL, 1, F_DUPFD_CLOEXEC}, /* lingering; messages that wait */
-    {FRONT | SUPERVISOR, SCMP_SYS(epoll_wait), ANY},
-    {FRONT | SUPERVISOR, SCMP_SYS(epoll_pwait), ANY},
-    {FRONT | SUPERVISOR, SCMP_SYS(epoll_ctl), ANY},
+    {SERVERS | SUPERVISOR, SCMP_SYS(epoll_wait), ANY},
+    {SERVERS | SUPERVISOR, SCMP_SYS(epoll_pwait), ANY},
+    {SERVERS | SUPERVISOR, SCMP_SYS(epoll_ctl), ANY},
     /* the client's terminal and pipes */
     {CLIENT | SUPERVISOR, SCMP_SYS(poll), ANY},
     {CLIENT | SUPERVISOR, SCMP_SYS(ppoll), ANY},
     {CLIENT | SUPERVISOR, SCMP_SYS(writev), ANY},
-    {CLIENT | SUPERVISOR, SCMP_SYS(fstat), ANY}, /* stdio */
-    {CLIENT, SCMP_SYS(newfstatat), EQUAL, 3, AT_EMPTY_PATH},
+    {CLIENT | SUPERVISOR | TLS, SCMP_SYS(fstat), ANY}, /* stdio; a new certificate */
+    {CLIENT | TLS, SCMP_SYS(newfstatat), EQUAL, 3, AT_EMPTY_PATH},
     /* jobs */
     {FRONT | SUPERVISOR, SCMP_SYS(memfd_create), WITHOUT, 1, MFD_HUGETLB},
     {FRONT | SUPERVISOR, SCMP_SYS(pwrite64), ANY},
     {FRONT | SUPERVISOR, SCMP_SYS(fcntl), EQUAL, 1, F_ADD_SEALS},
     {SUPERVISOR, SCMP_SYS(fcntl), EQUAL, 1, F_GET_SEALS},
-    {FRONT | SUPERVISOR, SCMP_SYS(getrandom), ANY},
+    {SERVERS | SUPERVISOR, SCMP_SYS(getrandom), ANY},
     /* the supervisor's children, pipes and timers */
-    {SUPERVISOR, SCMP_SYS(socketpair), EQUAL, 0, AF_UNIX},
+    {SUPERVISOR | TLS, SCMP_SYS(socketpair), EQUAL, 0, AF_UNIX},
     {SUPERVISOR, SCMP_SYS(socket), EQUAL, 0, AF_UNIX}, /* a word to the service manager */
     {SUPERVISOR, SCMP_SYS(pipe2), ANY},
     {SUPERVISOR, SCMP_SYS(eventfd2), ANY},
@@ -97,7 +105,7 @@ static const struct {
     /* the supervisor's files: Landlock says where */
     {SUPERVISOR, SCMP_SYS(openat), ANY},
     {SUPERVISOR, SCMP_SYS(lseek), ANY},
-    {SUPERVISOR, SCMP_SYS(pread64), ANY},
+    {SUPERVISOR | TLS, SCMP_SYS(pread64), ANY},
     {SUPERVISOR, SCMP_SYS(getdents64), ANY},
     {SUPERVISOR, SCMP_SYS(newfstatat), ANY},
     {SUPERVISOR, SCMP_SYS(access), ANY},
@@ -328,6 +336,11 @@ int sandbox_front(struct fault *fault)
 int sandbox_client(struct fault *fault)
 {
     return enter(CLIENT, 0, NULL, 0, fault);
+}
+
+int sandbox_tls(struct fault *fault)
+{
+    return enter(TLS, 0, NULL, 0, fault);
 }
 
 int sandbox_supervisor(uint32_t capabilities, const struct sandbox_room *rooms, size_t count, struct fault *fault)

@@ -1,7 +1,7 @@
-/* The sandboxes of our own processes: of the two that parse what strangers and scripts send (the front, and the command
- * line's client), and of the supervisor. Each gives up, once, whatever its work does not need: privileges, files, the
- * network beyond its open sockets, new processes. What is left to somebody who breaks one: its open descriptors, and
- * memory. Not undone by anything.
+/* The sandboxes of our own processes: of those that parse what strangers and scripts send (the front, the TLS process,
+ * and the command line's client), and of the supervisor. Each gives up, once, whatever its work does not need:
+ * privileges, files, the network beyond its open sockets, new processes. What is left to somebody who breaks one: its
+ * open descriptors, and memory. Not undone by anything.
  *
  * What a list of system calls does not have gives EPERM. What none of us ever calls ends the process: whoever does is
  * not our code any more. */
@@ -18,6 +18,7 @@
  */
 int sandbox_front(struct fault *fault);
 int sandbox_client(struct fault *fault);
+int sandbox_tls(struct fault *fault);
 
 /* A directory below which the supervisor may do more than read. */
 struct sandbox_room {

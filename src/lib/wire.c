@@ -41,6 +41,10 @@ static const struct wire_row {
     [WIRE_BEGIN] = {"BEGIN", LINK_STARTER, DOWN, sizeof(struct wire_begin), 1, 1},
     [WIRE_MAP] = {"MAP", LINK_STARTER, DOWN, sizeof(struct wire_map), 0, 0},
     [WIRE_DONE] = {"DONE", LINK_STARTER, UP, sizeof(struct wire_done), 0, 0},
+    [WIRE_TLS_SETUP] = {"TLS_SETUP", LINK_TLS, DOWN, sizeof(struct wire_tls_setup), 2, WIRE_FDS},
+    [WIRE_TLS_STATE] = {"TLS_STATE", LINK_TLS, DOWN, sizeof(struct wire_state), 0, 0},
+    [WIRE_TLS_ANSWER] = {"TLS_ANSWER", LINK_TLS, UP, sizeof(struct wire_tls_answer), 0, 0},
+    [WIRE_CLIENT] = {"CLIENT", LINK_CLIENTS, DOWN, sizeof(struct wire_client), 1, 1},
 };
 
 struct header {

@@ -14,8 +14,16 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
-enum wire_link { LINK_FRONT, LINK_ZYGOTE, LINK_RUN, LINK_STARTER }; /* the peer of the supervisor on this connection */
+enum wire_link {
+    LINK_FRONT,
+    LINK_ZYGOTE,
+    LINK_RUN,
+    LINK_STARTER,
+    LINK_TLS,
+    LINK_CLIENTS
+}; /* the peer of the supervisor on this connection */
 
 enum wire_type {
     WIRE_SETUP = 1, /* supervisor → front: first. fds: descriptions (memfd), then listeners, if any. Again, without
@@ -45,6 +53,11 @@ enum wire_type {
     WIRE_BEGIN,        /* supervisor → starter: begin a child. fds: its socket */
     WIRE_MAP,          /* supervisor → starter: write a run's id maps */
     WIRE_DONE,         /* starter → supervisor: to each of these, in order */
+    WIRE_TLS_SETUP,    /* supervisor → TLS process: first. fds: certificate, key (memfds), the socket for WIRE_CLIENT,
+                          listeners. Again, with two of them, when they are new; alone with two: to be checked only */
+    WIRE_TLS_STATE,    /* supervisor → TLS process: serving state changed */
+    WIRE_TLS_ANSWER,   /* TLS process → supervisor: to each TLS_SETUP */
+    WIRE_CLIENT,       /* TLS process → front: a client whose handshake is done. fds: its connection */
     WIRE_TYPE_END
 };
 
@@ -63,12 +76,13 @@ enum refusal {
 /* Without keys a client is told from others by its address: each address is one of so many owners. */
 enum { OWNERS = 256 };
 
-enum begun { BEGUN_FRONT, BEGUN_ZYGOTE, BEGUN_COUNT };
+enum begun { BEGUN_FRONT, BEGUN_ZYGOTE, BEGUN_TLS, BEGUN_COUNT };
 
 struct wire_setup {
     struct limits limits;
     char cors_origins[ORIGINS_BYTES + 1];
     uint32_t listeners; /* number of listening descriptors that follow the descriptions */
+    uint32_t clients;   /* 1: a socket that WIRE_CLIENT comes from stands before the listeners */
     uint32_t inherited; /* somebody else has them open, too: what waits there is served by who comes after us */
     uint32_t max_connections;
     uint64_t body_timeout_ms;           /* a request must be whole within this */
@@ -172,6 +186,19 @@ struct wire_empty {
     uint32_t zero;
 };
 
+struct wire_tls_setup {
+    uint64_t timeout_ms; /* a handshake must be done within this */
+    uint32_t inherited;  /* as in wire_setup */
+    uint32_t log_level, log_format;
+};
+struct wire_tls_answer {
+    uint32_t refused; /* the files: why is in fault. Those before stay */
+    struct fault fault;
+};
+struct wire_client {
+    struct sockaddr_storage address; /* the client's */
+};
+
 enum { WIRE_FDS = 16, WIRE_BYTES = 2048 };
 
 struct wire_message {
@@ -198,6 +225,9 @@ struct wire_message {
         struct wire_begin begin;
         struct wire_map map;
         struct wire_done done;
+        struct wire_tls_setup tls_setup;
+        struct wire_tls_answer tls_answer;
+        struct wire_client client;
         struct wire_empty empty;
         uint8_t bytes[WIRE_BYTES];
     };

@@ -22,8 +22,7 @@
 
 enum { LIVED_US = 1000000, MESSAGES_AT_ONCE = 64 };
 
-/* Has the starter begin a child with a connected socket. Returns false, with a line in the log, where it did not. */
-static bool child_begin(struct engine *engine, struct child *child, enum begun what)
+bool child_begin(struct engine *engine, struct child *child, enum begun what)
 {
     struct fault fault;
     int pair[2] = {-1, -1};
@@ -46,7 +45,7 @@ static bool child_begin(struct engine *engine, struct child *child, enum begun w
     return true;
 }
 
-static void child_ended(struct child *child, bool was_ready)
+void child_ended(struct child *child, bool was_ready)
 {
     drop_fd(&child->socket);
     child->pid = 0;
@@ -99,9 +98,15 @@ static void front_setup(struct engine *engine)
 {
     engine->limits_told = (struct limits){{0}};
     struct wire_message message = front_settings(engine);
-    message.setup.listeners = (uint32_t)engine->listening_count;
-    for (size_t i = 0; i < engine->listening_count; i++)
+    message.setup.clients = engine->tls.clients[1] >= 0;
+    if (message.setup.clients)
+        message.fds[message.fd_count++] = engine->tls.clients[1];
+    for (size_t i = 0; i < engine->listening_count; i++) {
+        if (engine->listening[i].tls)
+            continue;
         message.fds[message.fd_count++] = engine->listening[i].fd;
+        message.setup.listeners++;
+    }
     if (wire_send(engine->front.socket, &message) != WIRE_OK)
         log_event(LOG_ERROR, "the front did not take its setup");
     if (!engine->front_once)
@@ -212,7 +217,8 @@ void front_lost(struct engine *engine, int status)
     unsent_drop(engine);
     if (engine->front_once || engine->draining) {
         engine->front_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-        engine->quit = true;
+        drop_fd(&engine->tls.child.socket); /* it passes on what the front has said, and ends; then so do we */
+        engine->quit = !engine->tls.child.pid;
         return;
     }
     engine->counts.restarts[PROCESS_FRONT]++;

@@ -40,7 +40,16 @@ enum slot_state { /* WIRE_SLOT_STATES of them */
 
 /* What an epoll event is about; its pointer is the event's data. */
 struct source {
-    enum { SOURCE_SIGNAL, SOURCE_FRONT, SOURCE_ZYGOTE, SOURCE_CONTROL, SOURCE_LISTENER, SOURCE_OOM, SOURCE_RELAY } kind;
+    enum {
+        SOURCE_SIGNAL,
+        SOURCE_FRONT,
+        SOURCE_ZYGOTE,
+        SOURCE_CONTROL,
+        SOURCE_LISTENER,
+        SOURCE_OOM,
+        SOURCE_TLS,
+        SOURCE_RELAY
+    } kind;
     void *owner;
 };
 
@@ -111,6 +120,18 @@ struct zygote {
     bool dismissed;       /* it was to take over with limits that are not wanted any more */
 };
 
+/* The certificate and its key, as memory files; -1 where there is none. */
+struct tls_files {
+    int certificate, key;
+};
+
+struct tls {
+    struct child child;
+    int clients[2];                /* [0]: where it puts clients, [1]: where the front gets them */
+    struct tls_files files, fresh; /* in use; those that it has been asked to take */
+    bool asked, again;             /* an answer is to come; then the files are to be read again */
+};
+
 /* A message that the front's socket had no room for; its descriptors are duplicates. */
 struct unsent {
     struct unsent *next;
@@ -153,7 +174,8 @@ struct engine {
 
     struct child starter; /* as a child: its pid and socket */
     bool failed;          /* we end because it has ended */
-    struct program front_program;
+    struct program front_program, tls_program;
+    struct tls tls;  /* its pid is 0 where no address speaks TLS */
     bool front_once; /* the command line's client: when it ends, so do we, with its status */
     int front_status;
     struct child front;
@@ -245,7 +267,24 @@ void limits_take(struct engine *engine, const struct limits *limits);
 /* confine.c: nothing is begun by us after this, and little else can be. Returns 0, or -1 with *fault. */
 int engine_confine(const struct engine *engine, struct fault *fault);
 
+/* tls.c: the TLS process. tls_check() has the files that the settings name looked at, by a process that ends again;
+ * nothing else need be open; `quiet` keeps its warnings to itself. tls_open() reads them. Both return 0, or -1 with
+ * *fault. */
+int tls_check(const struct settings *settings, const char *library, bool quiet, struct fault *fault);
+int tls_open(struct engine *engine, struct fault *fault);
+/* Whether the files that settings name are what our addresses need. Returns 0, or -1 with *fault. */
+int tls_fits(const struct engine *engine, const struct settings *settings, struct fault *fault);
+bool tls_wanted(const struct engine *engine);
+void tls_start(struct engine *engine);
+void tls_tell_state(struct engine *engine);
+void tls_lost(struct engine *engine, int status);
+void tls_event(struct engine *engine);
+void tls_reload(struct engine *engine);
+
 /* children.c: the front and the zygotes */
+/* Has the starter begin a child with a connected socket. Returns false, with a line in the log, where it did not. */
+bool child_begin(struct engine *engine, struct child *child, enum begun what);
+void child_ended(struct child *child, bool was_ready);
 void front_start(struct engine *engine);
 void front_lost(struct engine *engine, int status);
 void front_tell_state(struct engine *engine);

@@ -16,7 +16,18 @@
 
 enum { BACKLOG = 4096 };
 
-static const char unix_prefix[] = "unix:";
+static const char unix_prefix[] = "unix:", tls_prefix[] = "tls:";
+
+static bool is_tls(const char *address)
+{
+    return strncmp(address, tls_prefix, sizeof tls_prefix - 1) == 0;
+}
+
+/* Host and port of an address of either kind, without what says the kind. */
+static const char *without_tls(const char *address)
+{
+    return address + (is_tls(address) ? sizeof tls_prefix - 1 : 0);
+}
 
 static int refuse(struct fault *fault, const char *operation, int error, const char *address)
 {
@@ -102,11 +113,23 @@ static int check_address(const char *address, struct fault *fault)
             return 0;
         return fault_set(fault, "listen", "parse", 0, "%s: a path of 1 to 107 bytes follows unix:", address);
     }
-    snprintf(host, sizeof host, "%s", address);
+    snprintf(host, sizeof host, "%s", without_tls(address));
     const char *port = split_port(host);
     unsigned long number = port && isdigit((unsigned char)*port) ? strtoul(port, &end, 10) : ULONG_MAX;
     if (!*host || number > 65535 || *end)
-        return fault_set(fault, "listen", "parse", 0, "%s is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", address);
+        return fault_set(fault, "listen", "parse", 0,
+                         "%s is not ADDRESS:PORT, [ADDRESS]:PORT, tls:ADDRESS:PORT or unix:PATH", address);
+    return 0;
+}
+
+static int check_tls(const struct settings *settings, struct fault *fault)
+{
+    if (!settings->tls_certificate != !settings->tls_key)
+        return fault_set(fault, "tls", "check", 0, "tls_certificate and tls_key go together");
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        if (is_tls(settings->listen[i]) && !settings->tls_key)
+            return fault_set(fault, "tls", "check", 0, "%s needs tls_certificate and tls_key", settings->listen[i]);
+    }
     return 0;
 }
 
@@ -118,7 +141,7 @@ int listen_check(const struct settings *settings, struct fault *fault)
         struct addrinfo *found, hints = {.ai_flags = AI_NUMERICHOST};
         if (check_address(address, fault))
             return -1;
-        snprintf(host, sizeof host, "%s", address);
+        snprintf(host, sizeof host, "%s", without_tls(address));
         if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0 || !split_port(host) ||
             getaddrinfo(host, NULL, &hints, &found))
             continue;
@@ -127,7 +150,7 @@ int listen_check(const struct settings *settings, struct fault *fault)
         if (exposed)
             return refuse_exposed(address, fault);
     }
-    return 0;
+    return check_tls(settings, fault);
 }
 
 static int listen_open(const char *address, struct fault *fault)
@@ -138,7 +161,7 @@ static int listen_open(const char *address, struct fault *fault)
     struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0)
         return listen_unix(address, fault);
-    snprintf(host, sizeof host, "%s", address);
+    snprintf(host, sizeof host, "%s", without_tls(address));
     const char *port = split_port(host);
     int problem = getaddrinfo(host, port, &hints, &found);
     if (problem)
@@ -170,8 +193,8 @@ static void name_socket(struct listening *listening)
         return;
     }
     getnameinfo((struct sockaddr *)&name, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
-    snprintf(listening->address, sizeof listening->address, name.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host,
-             port);
+    snprintf(listening->address, sizeof listening->address, name.ss_family == AF_INET6 ? "%s[%s]:%s" : "%s%s:%s",
+             listening->tls ? tls_prefix : "", host, port);
 }
 
 int listen_all(const struct settings *settings, struct listening listening[LISTEN_MOST], struct fault *fault)
@@ -180,11 +203,12 @@ int listen_all(const struct settings *settings, struct listening listening[LISTE
     const char *names[LISTEN_MOST];
     int count = service_sockets(fds, names, LISTEN_MOST, fault);
     for (int i = 0; i < count; i++) {
-        listening[i] = (struct listening){.fd = fds[i], .inherited = true};
+        listening[i] = (struct listening){.fd = fds[i], .inherited = true, .tls = strcmp(names[i], "tls") == 0};
         name_socket(&listening[i]);
     }
     for (size_t i = 0; count == 0 && i < settings->listen_count; i++) {
-        listening[i].fd = listen_open(settings->listen[i], fault);
+        listening[i] = (struct listening){.fd = listen_open(settings->listen[i], fault)};
+        listening[i].tls = is_tls(settings->listen[i]);
         if (listening[i].fd < 0) {
             listen_remove(listening, i);
             return -1;

@@ -190,7 +190,8 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
 #ifdef SAFE_SCRIPT_ABLATION
     ablation_take(rest, &engine->plan);
 #endif
-    engine->epoll = engine->signal_fd = engine->description = engine->keys = -1;
+    engine->epoll = engine->signal_fd = engine->description = engine->keys = engine->tls_program.fd = -1;
+    engine->tls = (struct tls){{.socket = -1}, {-1, -1}, {-1, -1}, {-1, -1}, .asked = false};
     jail_probe(&engine->plan, engine->reports);
     return 0;
 }
@@ -238,23 +239,29 @@ static bool is_too_weak(const struct engine *engine, const struct settings *sett
     return jail_weakest(engine->plan.layers, (unsigned)settings->walls);
 }
 
+static int open_program(const struct engine *engine, struct program *program, const char *name, struct fault *fault)
+{
+    snprintf(program->path, sizeof program->path, "%s/%s", engine->library, name);
+    program->fd = open(program->path, O_PATH | O_CLOEXEC);
+    return program->fd < 0 ? fault_set(fault, "supervisor", "open", errno, "%s", program->path) : 0;
+}
+
 /* What serve and run have in common: the minimum, the interpreter, our own files. */
 static int open_engine(struct engine *engine, struct settings *settings, const char *front, struct fault *fault)
 {
-    char *path = engine->front_program.path;
     if (is_too_weak(engine, settings)) {
         fputs("safe-script: the jail is not strong enough here to run strangers' code:\n", stderr);
         describe_text(stderr, &engine->plan, engine->reports, (unsigned)settings->walls);
         return fault_set(fault, "jail", "probe", 0, "see above; --walls 1 accepts less, on your own responsibility");
     }
     if (engine_size(engine, settings, fault) || find_library(engine->library, sizeof engine->library, fault) ||
+        tls_open(engine, fault) ||
         interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault) ||
         open_boxes(engine, settings, fault))
         return -1;
-    snprintf(path, sizeof engine->front_program.path, "%s/%s", engine->library, front);
-    engine->front_program.fd = open(path, O_PATH | O_CLOEXEC);
-    if (engine->front_program.fd < 0)
-        return fault_set(fault, "front", "open", errno, "%s", path);
+    if (open_program(engine, &engine->front_program, front, fault) ||
+        (tls_wanted(engine) && open_program(engine, &engine->tls_program, "safe-script-tls", fault)))
+        return -1;
     if (open_description(engine, settings))
         return fault_set(fault, "supervisor", "memfd_create", errno, "what the front is told of this machine");
     return engine_open(engine, fault);
@@ -262,16 +269,26 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
 
 /* ---- serve ---- */
 
+/* An address as a URL begins with it; where it is a path, that. */
+static const char *url_of(const struct listening *listening, char *url, size_t size)
+{
+    const char *address = strncmp(listening->address, "tls:", 4) ? listening->address : listening->address + 4;
+    bool on_path = strncmp(address, "unix:", 5) == 0;
+    snprintf(url, size, "%s%s", on_path ? "" : listening->tls ? "https://" : "http://", address);
+    return url;
+}
+
 static void greet(const struct engine *engine)
 {
-    const char *first = engine->listening[0].address;
+    char url[200];
+    const char *first = url_of(&engine->listening[0], url, sizeof url);
     bool on_path = strncmp(first, "unix:", 5) == 0;
     printf("safe-script %s, %s\n", SAFE_SCRIPT_VERSION, engine->interpreter.version);
     puts("The jail here:");
     describe_text(stdout, &engine->plan, engine->reports, (unsigned)engine->settings->walls);
     for (size_t i = 0; i < engine->listening_count; i++) {
-        const char *address = engine->listening[i].address;
-        printf("Listening on %s%s\n", strncmp(address, "unix:", 5) ? "http://" : "", address);
+        char each[200];
+        printf("Listening on %s\n", url_of(&engine->listening[i], each, sizeof each));
     }
     printf("Try:\n  curl %s%s%s/execute -H 'Content-Type: application/json' %s\\\n"
            "    -d '{\"script\": \"def main():\\n    print(\\\"hello world\\\")\\n    return {\\\"message\\\": "
@@ -300,7 +317,9 @@ static int serve(int argc, char **argv)
     int status = prepare(&engine, &settings, argc, argv, &rest, true);
     if (status == 0)
         status = refuse_rest("serve", &rest);
-    if (status == 0 && listen_check(&settings, &fault)) {
+    if (status == 0 &&
+        (listen_check(&settings, &fault) || find_library(engine.library, sizeof engine.library, &fault) ||
+         tls_check(&settings, engine.library, !settings.check_config, &fault))) {
         fail(&fault);
         status = EXIT_USAGE;
     }
@@ -313,8 +332,10 @@ static int serve(int argc, char **argv)
         return fail(&fault);
     engine.listening_count = (size_t)listening;
     static char front_name[] = "safe-script-http", *front_argv[] = {front_name, NULL};
+    static char tls_name[] = "safe-script-tls", *tls_argv[] = {tls_name, NULL};
     engine.front_program.argv = front_argv;
-    if (open_engine(&engine, &settings, "safe-script-http", &fault)) {
+    engine.tls_program.argv = tls_argv;
+    if (tls_fits(&engine, &settings, &fault) || open_engine(&engine, &settings, "safe-script-http", &fault)) {
         engine_close(&engine);
         listen_remove(engine.listening, engine.listening_count);
         return fail(&fault);

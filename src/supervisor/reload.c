@@ -44,7 +44,8 @@ static int read_again(struct engine *engine, struct settings *fresh, struct key_
         log_event(LOG_ERROR, "the configuration is broken: the old one stays", log_text("reason", keys->error));
         return -1;
     }
-    if (engine_size(engine, fresh, &fault) || engine_share_disk(engine, fresh, &fault)) {
+    if (tls_fits(engine, fresh, &fault) || engine_size(engine, fresh, &fault) ||
+        engine_share_disk(engine, fresh, &fault)) {
         log_fault(LOG_ERROR, "the configuration cannot be had: the old one stays", &fault);
         return -1;
     }
@@ -92,6 +93,7 @@ void engine_reload(struct engine *engine)
     if (keys_take(engine, &keys))
         log_event(LOG_ERROR, "the keys stay as they were", log_text("reason", keys.error));
     keys_forget(&keys);
+    tls_reload(engine);
     /* One that warms under other limits would only have to be replaced again. */
     if (engine->next_zygote.child.pid && limits_differ(&engine->next_zygote.limits, &engine->limits_wanted)) {
         engine->next_zygote.dismissed = true;

@@ -38,7 +38,10 @@ static const struct row {
 } rows[] = {
 #define AT(field) offsetof(struct settings, field)
     {"listen", KIND_LIST, AT(listen), "127.0.0.1:8080", 0, 0,
-     "ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH; up to 8 times"},
+     "ADDRESS:PORT, [ADDRESS]:PORT, tls:ADDRESS:PORT or unix:PATH; up to 8 times"},
+    {"tls_certificate", KIND_TEXT, AT(tls_certificate), NULL, 0, 0,
+     "PEM file with the certificate, and its chain, of the addresses that begin with tls:", true},
+    {"tls_key", KIND_TEXT, AT(tls_key), NULL, 0, 0, "PEM file with its private key", true},
     {"python", KIND_TEXT, AT(python), "/usr/bin/python3", 0, 0,
      "the CPython (3.9 or later, a venv's too) that runs scripts"},
     {"box_directory", KIND_TEXT, AT(box_directory), NULL, 0, 0,

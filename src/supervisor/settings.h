@@ -16,6 +16,7 @@ enum { LISTEN_MOST = 8, SETTINGS_POOL_MOST = 1024, SETTINGS_CONCURRENCY_MOST = 4
 struct settings {
     const char *listen[LISTEN_MOST];
     size_t listen_count;
+    const char *tls_certificate, *tls_key; /* NULL: no address speaks TLS */
     const char *python;
     const char *box_directory;         /* NULL: found */
     uint64_t pool, concurrency, queue; /* 0: chosen from the machine's cores and memory */

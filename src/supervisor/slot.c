@@ -213,7 +213,7 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
 static bool is_known(struct engine *engine, pid_t pid)
 {
     return slot_of(engine, pid) || pid == engine->front.pid || pid == engine->zygote.child.pid ||
-           pid == engine->next_zygote.child.pid;
+           pid == engine->next_zygote.child.pid || pid == engine->tls.child.pid;
 }
 
 /* The process that a pidfd names, by the kernel's word and not the zygote's; 0 when it is not a child of ours. */

@@ -8,7 +8,7 @@
  *
  * The front is begun in the same template as a zygote, under a uid of its own: empty net, uts and ipc namespaces (it
  * gets its listening sockets from the supervisor, and can make none that lead anywhere), the minimal read-only root, no
- * capability in any set. The rest it does itself (lib/sandbox.c). */
+ * capability in any set. The rest it does itself (lib/sandbox.c). The TLS process is begun likewise. */
 #include "engine.h"
 
 #include "log.h"
@@ -31,7 +31,7 @@
 #include <sys/syscall.h>
 
 /* The starter's descriptors, and its children's: their socket takes the place of ORDERS. JAIL_PROC_FD is the jail's. */
-enum { ORDERS = 3, PROGRAM = JAIL_PROC_FD + 1 };
+enum { ORDERS = 3, FRONT_PROGRAM = JAIL_PROC_FD + 1, TLS_PROGRAM };
 
 enum { ANSWER_MS = 20000 };
 
@@ -77,33 +77,43 @@ static void take_descriptors(bool keep_streams)
 }
 
 /* The command line's client reads the files that its user names, so it stays that user, outside of the template. */
-static int front_template(struct engine *engine, struct fault *fault)
+static int program_template(struct engine *engine, const struct program *program, uint32_t uid, struct fault *fault)
 {
-    struct jail_path program = {.host = engine->front_program.path};
+    struct jail_path path = {.host = program->path};
     struct jail_plan plan = engine->plan;
-    plan.zygote_uid = plan.front_uid;
+    plan.zygote_uid = uid;
     plan.namespaces = 0; /* it makes no runs */
     plan.run_sets_ids = false;
     plan.boxes[0] = 0;
-    return engine->front_once ? 0 : jail_template(&plan, &program, 1, fault);
+    return engine->front_once ? 0 : jail_template(&plan, &path, 1, fault);
 }
 
-static void front_exec(struct engine *engine)
+static void program_exec(struct engine *engine, const struct program *program, int fd, uint32_t uid)
 {
     static const char *const environment[] = {"LANG=C.UTF-8", "PATH=/usr/bin:/bin", NULL};
     struct fault fault;
     take_descriptors(engine->front_once);
     raise_oom_score(OOM_FRONT);
-    if (front_template(engine, &fault) == 0) {
+    if (program_template(engine, program, uid, &fault) == 0) {
         close_range(JAIL_SHOWN_FD, ~0U, 0); /* for runs */
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* the uid's change has cleared it */
         /* By descriptor: the path may lie below a directory that only root may enter, and not in the new root. */
-        syscall(SYS_execveat, PROGRAM, "", engine->front_program.argv, environment, AT_EMPTY_PATH);
-        fault_set(&fault, "front", "exec", errno, "%s", engine->front_program.path);
+        syscall(SYS_execveat, fd, "", program->argv, environment, AT_EMPTY_PATH);
+        fault_set(&fault, "starter", "exec", errno, "%s", program->path);
     }
-    log_fault(LOG_ERROR, "the front could not be started", &fault);
+    log_fault(LOG_ERROR, "a program could not be started", &fault);
     _exit(1);
+}
+
+static void front_exec(struct engine *engine)
+{
+    program_exec(engine, &engine->front_program, FRONT_PROGRAM, engine->plan.front_uid);
+}
+
+static void tls_exec(struct engine *engine)
+{
+    program_exec(engine, &engine->tls_program, TLS_PROGRAM, engine->plan.tls_uid);
 }
 
 /* Tells the supervisor why it is not becoming a zygote; slot 0 is none. */
@@ -165,7 +175,7 @@ static void zygote_exec(struct engine *engine)
 
 static int32_t begin(struct engine *engine, const struct wire_message *order, struct fault *fault)
 {
-    static void (*const bodies[BEGUN_COUNT])(struct engine * engine) = {front_exec, zygote_exec};
+    static void (*const bodies[BEGUN_COUNT])(struct engine * engine) = {front_exec, zygote_exec, tls_exec};
     if (order->begin.what >= BEGUN_COUNT)
         return fault_set(fault, "starter", "begin", EINVAL, "%u", order->begin.what);
     /* As fork(), but for the parent. This process has no threads and no handlers that fork() would have to care for. */
@@ -202,14 +212,23 @@ static _Noreturn void serve(struct engine *engine)
 }
 
 /* Away with what is the supervisor's: its listening sockets, its cgroups, its lock. */
-static int keep_descriptors(int orders, int program)
+static int keep_descriptors(const struct engine *engine, int orders)
 {
-    int high_orders = fcntl(orders, F_DUPFD, PROGRAM + 1), high_program = fcntl(program, F_DUPFD, PROGRAM + 1);
-    if (dup2(high_orders, ORDERS) < 0 || dup2(high_program, PROGRAM) < 0)
-        return -1;
-    close(PROGRAM - 1);
-    close_range(PROGRAM + 1, ~0U, 0);
-    return fcntl(ORDERS, F_SETFD, FD_CLOEXEC) || fcntl(PROGRAM, F_SETFD, FD_CLOEXEC) ? -1 : 0;
+    const struct {
+        int from, to;
+    } kept[] = {{orders, ORDERS},
+                {engine->front_program.fd, FRONT_PROGRAM},
+                {engine->tls_program.fd, TLS_PROGRAM}}; /* -1 where there is none */
+    int high[COUNT(kept)];
+    for (size_t i = 0; i < COUNT(kept); i++)
+        high[i] = fcntl(kept[i].from, F_DUPFD, TLS_PROGRAM + 1);
+    close_range(ORDERS, TLS_PROGRAM, 0);
+    for (size_t i = 0; i < COUNT(kept); i++) {
+        if (kept[i].from >= 0 && dup3(high[i], kept[i].to, O_CLOEXEC) < 0)
+            return -1;
+    }
+    close_range(TLS_PROGRAM + 1, ~0U, 0);
+    return 0;
 }
 
 static _Noreturn void starter_main(struct engine *engine, int orders)
@@ -225,7 +244,7 @@ static _Noreturn void starter_main(struct engine *engine, int orders)
     /* Where no other id can be had, the template's user namespace maps uid 0, which the kernel allows only to a maker
      * that has this one (user_namespaces(7), Linux 5.12). */
     uint32_t kept = KEPT | (engine->plan.zygote_uid ? 0 : UINT32_C(1) << CAP_SETFCAP);
-    if (keep_descriptors(orders, engine->front_program.fd) || sandbox_keep_capabilities(kept, &fault))
+    if (keep_descriptors(engine, orders) || sandbox_keep_capabilities(kept, &fault))
         _exit(1);
     serve(engine);
 }
@@ -246,6 +265,7 @@ int starter_open(struct engine *engine, struct fault *fault)
         return fault_set(fault, "starter", "fork", errno, "the starter");
     engine->starter.pid = pid;
     drop_fd(&engine->front_program.fd);
+    drop_fd(&engine->tls_program.fd);
     return 0;
 }
 

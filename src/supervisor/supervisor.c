@@ -214,6 +214,7 @@ static void update_serving(struct engine *engine)
     if (changed && serving == SERVING_READY)
         log_event(LOG_INFO, "ready", log_number("pool", engine->in_state[SLOT_WAITING]));
     front_tell_state(engine);
+    tls_tell_state(engine);
     engine_tell_service(engine);
 }
 
@@ -226,6 +227,9 @@ static void keep_children(struct engine *engine)
         zygote_start(engine, &engine->zygote);
     if (!engine->front.pid && !engine->quit && !engine->draining && now >= engine->front.retry_us)
         front_start(engine);
+    if (tls_wanted(engine) && !engine->tls.child.pid && !engine->quit && !engine->draining &&
+        now >= engine->tls.child.retry_us)
+        tls_start(engine);
     zygote_recycle(engine);
 }
 
@@ -289,6 +293,8 @@ static void reap(struct engine *engine)
             zygote_lost(engine, &engine->zygote, status);
         else if (pid == engine->next_zygote.child.pid)
             zygote_lost(engine, &engine->next_zygote, status);
+        else if (pid == engine->tls.child.pid)
+            tls_lost(engine, status);
         else if (pid == engine->starter.pid)
             starter_lost(engine, status);
         /* else: a zygote that was replaced, or a clone whose zygote died before it could name it */
@@ -365,6 +371,8 @@ static int look_at_clock(struct engine *engine)
         SOONER(engine->zygote.child.retry_us);
     if (!engine->front.pid && !engine->draining)
         SOONER(engine->front.retry_us);
+    if (!engine->tls.child.pid && !engine->draining && tls_wanted(engine))
+        SOONER(engine->tls.child.retry_us);
     if (engine->spawn_retry_us > now)
         SOONER(engine->spawn_retry_us);
     if (engine->draining)
@@ -393,7 +401,7 @@ static void drain_step(struct engine *engine)
         drop_fd(&engine->front.socket);
         engine->drain_deadline_us = now_us() + 5000000;
     }
-    if (!engine->front.pid) {
+    if (!engine->front.pid && !engine->tls.child.pid) {
         engine->quit = true;
         return;
     }
@@ -409,8 +417,10 @@ static void drain_step(struct engine *engine)
         struct facts facts = {.cause = CAUSE_LOST};
         run_finish(engine, run, &facts);
     }
-    if (engine->front.socket < 0)
+    if (engine->front.socket < 0) {
         child_kill(&engine->front);
+        child_kill(&engine->tls.child);
+    }
     engine->drain_deadline_us = now_us() + 1000000;
 }
 
@@ -447,6 +457,10 @@ static void dispatch(struct engine *engine, struct source *source)
             front_flush(engine);
         else if (engine->front.socket >= 0)
             front_event(engine);
+        break;
+    case SOURCE_TLS:
+        if (engine->tls.child.socket >= 0)
+            tls_event(engine);
         break;
     case SOURCE_ZYGOTE: {
         struct zygote *zygote = source->owner;
@@ -524,6 +538,7 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
     engine->next_zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->next_zygote};
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
+    engine->tls.child.source = (struct source){SOURCE_TLS, NULL};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
         return -1;
     engine->slots = calloc(SETTINGS_POOL_MOST + SETTINGS_CONCURRENCY_MOST + SPAWNS_AT_ONCE, sizeof *engine->slots);
@@ -559,6 +574,7 @@ void engine_close(struct engine *engine)
     child_kill(&engine->front);
     child_kill(&engine->zygote.child);
     child_kill(&engine->next_zygote.child);
+    child_kill(&engine->tls.child);
     child_kill(&engine->starter);
     /* Clones that were never named to us end by themselves as their control sockets close. */
     for (size_t i = 0; i < engine->slot_count; i++) {
@@ -566,6 +582,7 @@ void engine_close(struct engine *engine)
     }
     drop_fd(&engine->zygote.child.socket);
     drop_fd(&engine->next_zygote.child.socket);
+    drop_fd(&engine->tls.child.socket);
     drop_fd(&engine->starter.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
         slots_end_orphans(engine);

@@ -32,22 +32,24 @@ def builds():
 
 @pytest.fixture(scope="session")
 def launch(builds, tmp_path_factory):
-    """launch(*args, env=None, user=None, listen=None, ready=True, stderr=None) → Server. `user`: True for an ordinary uid, False for
-    root, None for whoever runs the tests. `stderr`: a descriptor for the log, else server.log. `listen`: a path for a Unix socket, "" for no --listen at all. The caller
-    stops it. `build`: a directory of executables in place of the build's."""
+    """launch(*args, env=None, user=None, listen=None, ready=True, stderr=None) → Server. `user`: True for an ordinary uid,
+    False for root, None for whoever runs the tests. `stderr`: a descriptor for the log, else server.log. `listen`: a path
+    for a Unix socket, "" for no --listen at all. `tls`: the clients' ssl.SSLContext where its address is to speak TLS.
+    `wrap`: a command that is to exec it. `build`: a directory of executables in place of the build's. The caller stops
+    it."""
     logs = tmp_path_factory.mktemp("logs")
 
-    def start(*args, env=None, user=None, listen=None, port=None, ready=True, stderr=None, build=None):
+    def start(*args, env=None, user=None, listen=None, port=None, ready=True, stderr=None, tls=None, wrap=(), build=None):
         mode = "user" if user or not IS_ROOT else "root"
         address = str(listen) if listen else ("127.0.0.1", port or harness.free_port())
         where = f"unix:{listen}" if listen else f"{address[0]}:{address[1]}"
-        flags = [] if listen == "" else ["--listen", where]
+        flags = [] if listen == "" else ["--listen", f"tls:{where}" if tls else where]
         python = [] if "--python" in args else harness.python_flag()
         log = logs / f"server-{next(_numbers)}.log"
         traces = Traces()
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                harness.command(build or builds[mode], mode, "serve", *flags, *harness.FLAGS, *python, *args),
+                [*wrap, *harness.command(build or builds[mode], mode, "serve", *flags, *harness.FLAGS, *python, *args)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr or file,
@@ -56,6 +58,7 @@ def launch(builds, tmp_path_factory):
             )
         server = Server(process, mode, address, log)
         server.traces = traces
+        server.tls = tls
         if ready:
             try:
                 server.wait_ready()

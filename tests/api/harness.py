@@ -34,7 +34,7 @@ BUILD = pathlib.Path(os.environ.get("SAFE_SCRIPT_BUILD", REPOSITORY / "build")).
 PYTHON = os.environ.get("SAFE_SCRIPT_TEST_PYTHON")
 FLAGS = os.environ.get("SAFE_SCRIPT_TEST_FLAGS", "").split()
 START = os.environ.get("SAFE_SCRIPT_TEST_START", "").split()
-PARTS = ("safe-script", "safe-script-http", "safe-script-run", "_safe_script.abi3.so", "bootstrap.py")
+PARTS = ("safe-script", "safe-script-http", "safe-script-tls", "safe-script-run", "_safe_script.abi3.so", "bootstrap.py")
 
 IS_ROOT = os.geteuid() == 0
 MODES = ("root", "user") if IS_ROOT else ("user",)
@@ -428,6 +428,10 @@ class Connection(http.client.HTTPConnection):
         return response
 
 
+class SecureConnection(Connection, http.client.HTTPSConnection):
+    """Checked like any other, by TLS."""
+
+
 class UnixConnection(Connection):
     def __init__(self, path, timeout):
         super().__init__("localhost", timeout=timeout)
@@ -446,6 +450,7 @@ class Server:
     def __init__(self, process, mode, address, log):
         self.process, self.mode, self.address, self.log = process, mode, address, log
         self.traces = None
+        self.tls = None  # an ssl.SSLContext where the address speaks TLS
         self._layers = None
         Traces.running[process.pid] = self
 
@@ -460,6 +465,8 @@ class Server:
     def connection(self, timeout=PATIENCE):
         if isinstance(self.address, str):
             return UnixConnection(self.address, timeout)
+        if self.tls:
+            return SecureConnection(*self.address, timeout=timeout, context=self.tls)
         return Connection(*self.address, timeout=timeout)
 
     def request(self, method, path, body=None, headers=None):
@@ -540,6 +547,8 @@ class Server:
             connected.connect(self.address)
         else:
             connected = socket.create_connection(self.address, timeout)
+            if self.tls:
+                connected = self.tls.wrap_socket(connected, server_hostname=self.address[0])
         return Wire(connected)
 
     def raw(self, data):

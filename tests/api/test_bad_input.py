@@ -449,6 +449,12 @@ def test_a_unix_socket_gets_the_same_first_look(start_server, public_dir):
             wire.send(whole[at : at + 40])
             time.sleep(0.002)
         assert wire.answer().body == OK_BODY
+    # As fast as can be, a byte at a time: its sender's buffer is full long before the head is whole.
+    for _ in range(5):
+        with server.wire() as wire:
+            for byte in request(b"X: " + b"x" * 4000):
+                wire.send(bytes([byte]))
+            assert wire.answer().body == OK_BODY
 
 
 def test_a_body_that_never_ends_is_given_up_by_its_client(server):

@@ -32,6 +32,10 @@ static const struct {
     {WIRE_BEGIN, LINK_STARTER, true, sizeof(struct wire_begin), 1, 1},
     {WIRE_MAP, LINK_STARTER, true, sizeof(struct wire_map), 0, 0},
     {WIRE_DONE, LINK_STARTER, false, sizeof(struct wire_done), 0, 0},
+    {WIRE_TLS_SETUP, LINK_TLS, true, sizeof(struct wire_tls_setup), 2, WIRE_FDS},
+    {WIRE_TLS_STATE, LINK_TLS, true, sizeof(struct wire_state), 0, 0},
+    {WIRE_TLS_ANSWER, LINK_TLS, false, sizeof(struct wire_tls_answer), 0, 0},
+    {WIRE_CLIENT, LINK_CLIENTS, true, sizeof(struct wire_client), 1, 1},
 };
 
 #define WIRE_MAGIC UINT32_C(0x53530000)

@@ -188,13 +188,14 @@ static const struct {
      "'type':'object','additionalProperties':false,'required':['layers'],'properties':{"
      "'layers':{'type':'array','uniqueItems':true,'items':{'type':'string'}}}"},
     {"Jail", NULL,
-     "'type':'object','required':['layers','attacks','walls_needed','sufficient'],'properties':{"
+     "'type':'object','required':['layers','attacks','walls','walls_needed','sufficient'],'properties':{"
      "'layers':{'type':'array','items':{'type':'object','required':['name','holds','gives','how','reason','hint',"
      "'takes_over'],'properties':{'name':{'type':'string'},'holds':{'type':'boolean'},'gives':{'type':'string'},"
      "'how':{'type':['string','null']},'reason':{'type':['string','null']},'hint':{'type':['string','null']},"
      "'takes_over':{'type':['string','null']}}}},"
      "'attacks':{'type':'array','items':{'type':'object','required':['class','walls','one'],'properties':{"
      "'class':{'type':'string'},'walls':{'type':'array','items':{'type':'string'}},'one':{'type':['string','null']}}}},"
+     "'walls':{'type':'array','items':{'type':'string'}},"
      "'walls_needed':{'type':'integer','minimum':1},'sufficient':{'type':'boolean'}}"},
     {"Environments", NULL,
      "'type':'object','required':['environments'],'properties':{'environments':{'type':'array','items':{"

@@ -48,13 +48,20 @@ const struct layer layer_table[LAYER_COUNT] = {
 
 /* Classes whose walls are all in the front or the interpreter (values that are not JSON, the API) are not here. */
 const struct attack_class attack_classes[] = {
-    {"forged result or status", WALL_FACTS | WALL_FRONT},
+    {"forged result or status", WALL_FACTS | WALL_FRONT,
+     .one = "the supervisor alone sees how a run ended, the front alone checks what it said"},
     {"CPU", SUPERVISOR | RLIMITS | WALL_FRONT},
     {"time", SUPERVISOR | WALL_FRONT},
-    {"memory", CGROUP | RLIMITS | SUPERVISOR},
-    {"processes", CGROUP | NAMESPACES | RLIMITS | SECCOMP},
+    {"memory", CGROUP | RLIMITS | SUPERVISOR | WALL_FORKS},
+    {"memory in no address space", CGROUP | SECCOMP,
+     .one = "without a cgroup nothing counts it; the filter lets none be made, or little"},
+    {"processes", CGROUP | RLIMITS | SUPERVISOR | WALL_FORKS},
+    {"processes that outlive their run", CGROUP | NAMESPACES | SUPERVISOR | WALL_FORKS},
     {"output", SUPERVISOR | WALL_FRONT},
-    {"disk and descriptors", ROOT | RLIMITS | LANDLOCK},
+    {"disk", ROOT | RLIMITS | SUPERVISOR},
+    {"files without a name, or with holes", ROOT | RLIMITS,
+     .one = "no look at a directory finds the one; the other takes no room until it is written"},
+    {"descriptors", RLIMITS, .one = "nothing else counts them; their memory is in the cgroup's"},
     {"reading what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
     {"writing what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
     {"other processes", NAMESPACES | SECCOMP | LANDLOCK | WALL_OWN_UID},
@@ -164,6 +171,8 @@ void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]
     }
     if ((plan->layers & IDENTITY) && plan->run_uid_count && !(plan->namespaces & CLONE_NEWUSER))
         identity_probe_own_ids(plan, &reports[LAYER_IDENTITY]);
+    if ((plan->layers & SECCOMP) && !plan->processes)
+        plan->layers |= WALL_FORKS;
     unshare_memory(trial, sizeof *trial);
 }
 

@@ -48,6 +48,10 @@ enum layer_id {
  * the report says. */
 #define WALL_FACTS (UINT32_C(1) << 29)
 
+/* The filter where it lets no process be made, because nothing would count and end them as one (jail_plan.processes).
+ */
+#define WALL_FORKS (UINT32_C(1) << 28)
+
 /* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs get a user
  * namespace: they map their own ids by it (unless plan->supervisor_maps) and forbid nested ones. The run closes it in
  * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
@@ -103,7 +107,7 @@ extern const struct layer layer_table[LAYER_COUNT];
 
 /* As logs, /v1/jail and messages have them; apart from the table, so that the front links words and no jail. */
 extern const char *const layer_names[LAYER_COUNT];
-/* "front", "facts" or "uid"; NULL for what is none. */
+/* "front", "facts", "uid" or "forks"; NULL for what is none. */
 const char *jail_wall_name(uint32_t wall);
 
 /* A system call's name: "socket", or "system call 999". Returns text. */

@@ -20,7 +20,11 @@ const char *const layer_names[LAYER_COUNT] = {
 
 const char *jail_wall_name(uint32_t wall)
 {
-    return wall == WALL_FRONT ? "front" : wall == WALL_FACTS ? "facts" : wall == WALL_OWN_UID ? "uid" : NULL;
+    return wall == WALL_FRONT     ? "front"
+           : wall == WALL_FACTS   ? "facts"
+           : wall == WALL_OWN_UID ? "uid"
+           : wall == WALL_FORKS   ? "forks"
+                                  : NULL;
 }
 
 /* Names of the details that people look for. */

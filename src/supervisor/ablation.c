@@ -10,7 +10,8 @@ static uint32_t wall_named(const char *name)
 {
     for (int i = 0; i < 32; i++) {
         const char *other = i < LAYER_COUNT ? layer_names[i] : jail_wall_name(LAYER_BIT(i));
-        if (other && LAYER_BIT(i) != WALL_OWN_UID && strcmp(name, other) == 0)
+        bool of_a_layer = LAYER_BIT(i) == WALL_OWN_UID || LAYER_BIT(i) == WALL_FORKS;
+        if (other && !of_a_layer && strcmp(name, other) == 0)
             return LAYER_BIT(i);
     }
     return 0;

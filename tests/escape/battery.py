@@ -17,7 +17,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "api")]
 import corpus  # noqa: E402
 import harness  # noqa: E402
 
-AT_ONCE, POOL = 4, 4
+AT_ONCE, POOL = 6, 4
 # Small limits, so that each attack soon meets them. A run that none stops must end within PATIENCE.
 SETTINGS = (
     "--limits.wall_ms=8s", "--limits.cpu_ms=4s", "--limits.memory_bytes=64MiB", "--limits.processes=16", "--limits.disk_bytes=2MiB",

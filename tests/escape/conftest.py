@@ -11,8 +11,8 @@ def wanted(item):
     if item.originalname == "test_each_wall_alone":
         return [(campaign.lone(name, values["wall"]), name)]
     if item.originalname == "test_the_matrix":
-        return [(each, name) for each in campaign.whole() for name in campaign.ATTACKS] + [
-            (each, name) for each in campaign.ablated() for name in campaign.LAYERED]
+        servers = [each for each in [*campaign.whole(), *campaign.ablated()] if each.mode == values["mode"]]
+        return [(each, name) for each in servers for name in (campaign.LAYERED if each.without else campaign.ATTACKS)]
     return [(server, name)] if server else []
 
 

@@ -13,7 +13,8 @@ LAYERS = ("cgroup", "namespaces", "root", "identity", "rlimits", "landlock", "se
 WALLS = (*LAYERS, "front", "facts", "uid", "forks")
 
 CLASSES = (
-    "forged result or status", "values that are not JSON", "CPU", "time", "memory", "processes", "disk and descriptors", "output",
+    "forged result or status", "values that are not JSON", "CPU", "time", "memory", "memory in no address space", "processes",
+    "processes that outlive their run", "disk", "files without a name, or with holes", "descriptors", "output",
     "reading what is not the script's", "writing what is not the script's", "other processes", "kernel surface", "network",
     "run to run", "the interpreter", "the API",
 )

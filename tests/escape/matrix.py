@@ -1,20 +1,69 @@
-"""What the campaign measured, as text: each attack against each removed layer."""
-import campaign
+"""What the campaign measured, as text: each attack against each removed layer, and in short, for README.md, each class.
+
+As a program, after the tests have run: puts the short form that they wrote into README.md."""
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+README = HERE.parents[1] / "README.md"
+MARKS = "<!-- measured: {} -->\n", "<!-- end of {} -->\n"
 
 
-def cell(server, name):
+def block(mode, table):
+    return MARKS[0].format(mode) + table + MARKS[1].format(mode)
+
+
+def columns(mode):
+    import campaign
+    return [each for each in [*campaign.whole(), *campaign.ablated()] if each.mode == mode]
+
+
+def is_held(server, name):
+    """None where the two do not meet."""
+    import campaign
     if server.without and name not in campaign.LAYERED:
-        return "-"
-    return "THROUGH" if campaign.outcome(server, name)["through"] else "held"
+        return None
+    return campaign.outcome(server, name)["through"] is None
 
 
-def text():
-    lines = []
-    for mode in campaign.MODES:
-        servers = [each for each in [*campaign.whole(), *campaign.ablated()] if each.mode == mode]
-        heads = [",".join(each.without) or "all layers" for each in servers]
-        lines.append(f"{mode:40} " + " ".join(f"{head:10}" for head in heads))
-        for name in campaign.ATTACKS:
-            lines.append(f"{name:40} " + " ".join(f"{cell(each, name):10}" for each in servers))
-        lines.append("")
-    return "\n".join(lines)
+def whole(mode):
+    import campaign
+    words = {True: "held", False: "THROUGH", None: "-"}
+    servers = columns(mode)
+    lines = [f"{mode:52} " + " ".join(f"{'-'.join(each.without) or 'all layers':10}" for each in servers)]
+    for name in campaign.ATTACKS:
+        lines.append(f"{name:52} " + " ".join(f"{words[is_held(each, name)]:10}" for each in servers))
+    return "\n".join(lines) + "\n"
+
+
+def short(mode):
+    """Attacks held / attacks, by class and removed layer."""
+    import campaign
+    import corpus
+    servers = columns(mode)
+    lines = ["| class | " + " | ".join("-".join(each.without) or "none" for each in servers) + " |", "|---|" + "---|" * len(servers)]
+    for kind in corpus.CLASSES:
+        names = [name for name, attack in campaign.ATTACKS.items() if attack.kind == kind]
+        if not names:
+            continue
+        cells = []
+        for server in servers:
+            met = [held for held in (is_held(server, name) for name in names) if held is not None]
+            cells.append(f"{sum(met)}/{len(met)}" if met else "–")
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(build):
+    text = README.read_text()
+    for path in pathlib.Path(build).glob("escape-*.md"):
+        mode = path.stem.removeprefix("escape-")
+        begin, end = (mark.format(mode) for mark in MARKS)
+        text, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: block(mode, path.read_text()), text, flags=re.S)
+        assert count == 1, f"README.md has no place for {mode}"
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

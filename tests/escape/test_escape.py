@@ -63,14 +63,35 @@ def test_each_wall_alone(name, wall):
     assert outcome["wrong"] == []
 
 
+@pytest.mark.parametrize("server", campaign.whole(), ids=str)
+def test_the_server_knows_its_walls(server):
+    """What /v1/jail says of each class is what the attacks of that class show: the walls, and where there is but one."""
+    here = campaign.walls(server)
+    for row in campaign.battery(server)["classes"]:
+        attacks = [ATTACKS[name] for name in LAYERED if ATTACKS[name].kind == row["class"]]
+        if not attacks:
+            continue
+        standing = [set(attack.stops) & here for attack in attacks]
+        shown = set.union(*standing)
+        assert set(row["walls"]) <= shown, f"{row}: no attack shows {set(row['walls']) - shown}"
+        alone = [attack.name for attack, walls in zip(attacks, standing) if len(walls) < 2]
+        assert row["one"] or not alone, f"{row} says nothing of a single wall, but that is all there is for {alone}"
+        unsaid = [attack.name for attack in attacks if attack.single and not row["one"]]
+        assert not unsaid, f"{unsaid} declare a single wall, {row} does not"
+
+
 @pytest.mark.parametrize("server", [*campaign.whole(), *campaign.ablated()], ids=str)
 def test_the_server_outlives_them(server):
     """All of its runs are gone, nothing outside has changed, and it stops as it should."""
     assert campaign.battery(server)["wrong"] == []
 
 
-def test_the_matrix(capsys):
-    text = matrix.text()
-    (BUILD / "escape-matrix.txt").write_text(text)
+@pytest.mark.parametrize("mode", campaign.MODES)
+def test_the_matrix(mode, capsys):
+    """Printed, written into the build directory, and its short form is what README.md shows."""
+    text, table = matrix.whole(mode), matrix.short(mode)
+    (BUILD / f"escape-{mode}.txt").write_text(text)
+    (BUILD / f"escape-{mode}.md").write_text(table)
     with capsys.disabled():
         print("\n" + text)
+    assert matrix.block(mode, table) in matrix.README.read_text(), f"README.md is stale: run tests/escape/matrix.py {BUILD}"

@@ -1,5 +1,5 @@
 """A sparse file of a pebibyte, and of the largest size there is."""
-CLASS = "disk and descriptors"
+CLASS = "files without a name, or with holes"
 RIGHT = "E"
 STOPS = {"rlimits": "RLIMIT_FSIZE"}
 SINGLE = "a hole takes no room: what is written into it meets the size of the file system"

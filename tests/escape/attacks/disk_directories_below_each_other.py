@@ -1,5 +1,5 @@
 """Directories below each other, deeper than a path can be long: whoever removes them by path, or by recursion, fails."""
-CLASS = "disk and descriptors"
+CLASS = "disk"
 RIGHT = "N"
 STATUS = ("ok", "disk_limit")
 STOPS = {}

@@ -1,5 +1,5 @@
 """Files that it has removed and keeps open: in no directory, and still on the disk."""
-CLASS = "disk and descriptors"
+CLASS = "files without a name, or with holes"
 RIGHT = "E"
 STATUS = ("ok", "disk_limit")
 STOPS = {"root": "the tmpfs counts them"}

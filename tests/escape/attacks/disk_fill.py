@@ -1,5 +1,5 @@
 """Fills its working directory."""
-CLASS = "disk and descriptors"
+CLASS = "disk"
 RIGHT = "E"
 STATUS = ("ok", "disk_limit")
 STOPS = {"root": "the tmpfs has a size", "rlimits": "RLIMIT_FSIZE bounds each file", "supervisor": "looks at a box that is a directory"}

@@ -1,5 +1,5 @@
 """Fills its three directories, and what else it may write, by files that are each small enough."""
-CLASS = "disk and descriptors"
+CLASS = "disk"
 RIGHT = "E"
 STATUS = ("ok", "disk_limit")
 STOPS = {"root": "one tmpfs holds all that it can write", "supervisor": "looks at a box that is a directory"}

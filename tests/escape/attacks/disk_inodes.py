@@ -1,5 +1,5 @@
 """Empty files, as many as there can be."""
-CLASS = "disk and descriptors"
+CLASS = "disk"
 RIGHT = "E"
 STATUS = ("ok", "disk_limit")
 STOPS = {"root": "the tmpfs has a number of inodes", "supervisor": "looks at a box that is a directory"}

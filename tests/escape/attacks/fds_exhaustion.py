@@ -1,5 +1,5 @@
 """Opens descriptors for as long as it can: its own must run out, not the machine's."""
-CLASS = "disk and descriptors"
+CLASS = "descriptors"
 RIGHT = "E"
 STOPS = {"rlimits": "RLIMIT_NOFILE"}
 SINGLE = "nothing else counts descriptors; what the kernel needs for them is in the cgroup's memory"

@@ -1,5 +1,5 @@
 """Sends descriptors into sockets and never takes them out: open files that are no descriptors of anybody's."""
-CLASS = "disk and descriptors"
+CLASS = "descriptors"
 RIGHT = "E"
 STOPS = {"rlimits": "RLIMIT_NOFILE bounds what a uid has in flight"}
 SINGLE = "nothing else counts what is in flight; what the kernel needs for it is in the cgroup's memory"

@@ -1,5 +1,5 @@
 """Files in memory (memfd_create), written and never mapped: in no address space and in no directory."""
-CLASS = "memory"
+CLASS = "memory in no address space"
 RIGHT = "E"
 STOPS = {"cgroup": "counts them", "seccomp": "memfd_create is denied"}
 SINGLE = "without a cgroup nothing counts what is in no address space: the filter refuses to make it"

@@ -1,5 +1,5 @@
 """Pipes made as long as they can be and filled: memory of the kernel's that is in no address space."""
-CLASS = "memory"
+CLASS = "memory in no address space"
 RIGHT = "E"
 STOPS = {"cgroup": "counts what is in them", "seccomp": "their size cannot be set: 64 KiB each, as many as descriptors"}
 SINGLE = "without a cgroup nothing counts what is in no address space: the filter keeps it small"

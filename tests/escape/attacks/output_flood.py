@@ -6,13 +6,16 @@ STOPS = {"supervisor": "ends it at the front's word", "front": "keeps what the l
 
 
 def main():
-    for _ in range(64):
-        os.write(1, bytes(1 << 16))
-        os.write(2, bytes(1 << 16))
+    import time
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        os.write(1, bytes(1 << 15))
+        os.write(2, bytes(1 << 15))
+        time.sleep(0.01)
     return {}
 
 
 def around(server, world):
     record = yield {}
-    kept = max(len(record["stdout"]), len(record["stderr"]))
-    return f"{kept} characters under a limit of 64 KiB, where eight times as much ends a run" if kept > 2 << 20 else None
+    kept, wall = max(len(record["stdout"]), len(record["stderr"])), record["usage"]["wall_ms"]
+    return f"{kept} characters in {wall} ms under a limit of 65,536" if kept > 65536 and wall >= 3000 else None

@@ -1,5 +1,5 @@
 """A grandchild in a session of its own, whose parents are gone, and which ignores every signal: it is to outlive its run."""
-CLASS = "processes"
+CLASS = "processes that outlive their run"
 RIGHT = "E"
 STATUS = ("ok", "script_error", "process_limit")
 STOPS = {"namespaces": "a pid namespace dies with its first process", "cgroup": "the kill of all that is in it", "forks": "no children",

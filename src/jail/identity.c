@@ -240,10 +240,10 @@ static int check_own_ids(void *plan, struct fault *fault)
         bool done = identity_become_zygote(wanted, &unseen) == 0 && identity_template(wanted, &unseen) == 0 &&
                     identity_apply(wanted, &cell, &unseen) == 0 && geteuid() == cell.uid && getegid() == cell.uid &&
                     setresuid(wanted->zygote_uid, (uid_t)-1, (uid_t)-1) != 0;
-        (void)!(done && write(ends[1], "", 1));
-        while (done)
+        if (!done || write(ends[1], "", 1) != 1)
+            _exit(1);
+        for (;;)
             pause();
-        _exit(1);
     }
     close(ends[1]);
     bool became = pid > 0 && read(ends[0], &byte, 1) == 1;

@@ -103,7 +103,8 @@ def test_what_is_not_a_line_comes_with_its_flush(patient):
     script = "import sys\ndef main():\n    sys.stdout.write('a')\n    print('x', file=sys.stderr)\n    sys.stdout.write('b')\n    sys.stdout.flush()" + FOREVER
     with patient.stream(script) as stream:
         events = stream.until("stdout")
-        assert names(events) == ["started", "stderr", "stdout"] and events[-1].data == {"text": "ab"}
+        # two pipes: which of them is read first is nobody's promise
+        assert names(events) in (["started", "stderr", "stdout"], ["started", "stdout"]) and events[-1].data == {"text": "ab"}
 
 
 def test_a_silent_stream_has_heartbeats(patient):
@@ -366,8 +367,9 @@ def test_a_run_that_had_to_begin_anew_says_so(patient):
             if is_python(process) and pid_depth(process.pid) > depth:
                 os.kill(process.pid, signal.SIGKILL)
         again = stream.until("stdout")
-        assert names(again) == ["started", "stdout"]
-        assert [event.data for event in again] == [event.data for event in first]
+        # more than once, where a jail of the killed pool took it before that was gone
+        assert names(again)[-1] == "stdout" and set(names(again)[:-1]) == {"started"}
+        assert [again[0].data, again[-1].data] == [event.data for event in first]
         record = patient.delete(first[0].data["id"]).json
     assert (record["status"], record["stdout"]) == ("cancelled", "one\n")
 

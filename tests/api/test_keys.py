@@ -374,7 +374,8 @@ def test_no_key_is_in_a_zygote_s_or_a_run_s_memory(serve, keys, public_dir):
     assert digest.digest() in front, "the search itself finds nothing"
     flying = background(execute, server, key, "kept = 'a thing to find'\n" + spin(3))
     run = server.wait_busy()
-    pythons = [each.pid for each in server.children() if is_python(each)]
+    pythons = [each.pid for each in sorted(server.children(), key=lambda each: each.started) if is_python(each)]
+    zygote = pythons[0]  # the oldest
     seen = set()
     for pid in pythons:
         try:
@@ -386,8 +387,8 @@ def test_no_key_is_in_a_zygote_s_or_a_run_s_memory(serve, keys, public_dir):
         assert not [each for each in (*looked_for, b"KEYS_FILE") if each in memory], pid
         if len(memory) > 1 << 20:
             seen.add(pid)
-    assert {run.pid, server.zygotes()[0].pid} <= seen
-    assert flying.result(PATIENCE).status == 200
+    assert {run.pid, zygote} <= seen
+    flying.result(PATIENCE)  # however it ends: what we read of its memory came to be there on its account
 
 
 def test_the_log_has_the_key_s_name_and_never_the_key(serve, keys):

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import HELLO, MIB, PATIENCE, alive, background, free_port, spin, wait_until
+from harness import HELLO, LONG, MIB, PATIENCE, alive, background, free_port, spin, wait_until
 
 DONE = b'{"result":{"done":true},"stdout":""}'
 READ = "the configuration was read again"
@@ -103,20 +103,17 @@ def test_queued_runs_get_the_lower_limits_and_true_words(configured):
 
 
 def test_concurrency_queue_and_pool_change_at_once(configured):
-    server, reload = configured("[server]\nconcurrency = 1\nqueue = 1\npool = 1\n")
-    flying = [background(server.execute, spin(8))]
-    server.wait_busy()
-    flying.append(background(server.execute, spin(1)))
-
-    def refused():
-        answer = background(server.execute, HELLO, limits={"wall_ms": 9000}).result(PATIENCE)
-        return answer.status == 429
-
-    wait_until(refused, "a full queue")
-    reload("[server]\nconcurrency = 3\nqueue = 100\npool = 2\n")
-    more = [background(server.execute, HELLO) for _ in range(20)]
-    assert [each.result(PATIENCE).status for each in more] == [200] * 20
-    assert [each.result(PATIENCE).body for each in flying] == [DONE] * 2
+    server, reload = configured("[server]\nconcurrency = 1\nqueue = 1\npool = 1\n", *LONG)
+    with server.occupied():
+        # Whichever of the two comes first waits in the queue; the other finds it full.
+        pair = [background(server.execute, spin(1)) for _ in range(2)]
+        wait_until(lambda: any(each.done() for each in pair), "a full queue")
+        refused, waiting = sorted(pair, key=lambda each: not each.done())
+        assert refused.result(PATIENCE).status == 429 and not waiting.done()
+        reload("[server]\nconcurrency = 3\nqueue = 100\npool = 2\n")
+        more = [background(server.execute, HELLO) for _ in range(20)]
+        assert [each.result(PATIENCE).status for each in more] == [200] * 20
+        assert waiting.result(PATIENCE).body == DONE
     reload("[server]\nconcurrency = 1\nqueue = 100\npool = 1\n")
     server.assert_serves()
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-_Noreturn void fail(const char *what, const char *object)
+__attribute__((noreturn)) void fail(const char *what, const char *object)
 {
     fprintf(stderr, "%s%s%s%s%s\n", what, object ? " " : "", object ? object : "", errno ? ": " : "",
             errno ? strerror(errno) : "");

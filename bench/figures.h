@@ -32,6 +32,6 @@ uint64_t option_number(const char *name, const char *text, double unit);
 /* Never NULL. */
 void *allocate(void *old, size_t size);
 
-_Noreturn void fail(const char *what, const char *object);
+__attribute__((noreturn)) void fail(const char *what, const char *object);
 
 #endif

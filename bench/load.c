@@ -12,7 +12,6 @@
  *
  * Exit status: 0 when every answer was the expected one, 1 when not, 2 when there was nothing to measure. */
 #include "figures.h"
-#include "scope.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -69,6 +68,7 @@ struct client {
     unsigned status;
 };
 
+static struct client *clients;
 static struct sockaddr_storage server;
 static socklen_t server_length;
 static uint8_t *request;
@@ -240,7 +240,7 @@ static void ready(struct client *client, uint32_t events)
 
 /* ---- the whole ---- */
 
-static void run(struct client *clients)
+static void run(void)
 {
     struct epoll_event events[EVENTS];
     uint64_t start = now_ns(), end = start + options.warm_up_ns + options.seconds_ns;
@@ -258,7 +258,7 @@ static void run(struct client *clients)
     }
 }
 
-static void print(const struct client *clients)
+static void print(void)
 {
     uint64_t now = now_ns(), oldest = 0;
     double seconds = measured_from_ns ? (double)(now - measured_from_ns) / 1e9 : 0;
@@ -324,14 +324,14 @@ int main(int argc, char **argv)
 {
     take_options(argc, argv);
     make_request();
-    auto_free struct client *clients = calloc(options.connections, sizeof *clients);
+    clients = calloc(options.connections, sizeof *clients);
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (!clients || poller < 0)
         fail("cannot start", NULL);
     for (size_t i = 0; i < options.connections; i++)
         open_client(&clients[i]);
-    run(clients);
-    print(clients);
+    run();
+    print();
     if (!latencies.count)
         return 2;
     return unexpected || wrong || lost;

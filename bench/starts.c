@@ -4,7 +4,6 @@
  * poll; posix_spawn(), which copies no page tables. Prints what load.c prints of answers: a process that ends with
  * status 0 and the expected output is an answer. Exit status as load's. */
 #include "figures.h"
-#include "scope.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,6 +41,7 @@ struct place {
     uint8_t output[OUTPUT_MOST];
 };
 
+static struct place *places;
 static struct figures durations;
 static uint64_t wrong;
 static uint64_t measured_from_ns;
@@ -87,7 +87,7 @@ static bool read_some(struct place *place, int fd)
     return length > 0;
 }
 
-static void run(struct place *places)
+static void run(void)
 {
     struct pollfd polls[PLACES_MOST];
     uint64_t start = now_ns(), end = start + options.warm_up_ns + options.seconds_ns;
@@ -143,10 +143,10 @@ static void take_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     take_options(argc, argv);
-    auto_free struct place *places = calloc(options.at_once, sizeof *places);
+    places = calloc(options.at_once, sizeof *places);
     if (!places)
         fail("out of memory", NULL);
-    run(places);
+    run();
     double seconds = measured_from_ns ? (double)(now_ns() - measured_from_ns) / 1e9 : 0;
     if (options.times)
         figures_save(&durations, options.times);

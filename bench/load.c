@@ -66,6 +66,7 @@ struct client {
     size_t head; /* the length of the answer's head, 0: it is not whole */
     size_t whole;
     unsigned status;
+    bool last; /* the server ends the connection after this answer */
 };
 
 static struct client *clients;
@@ -156,26 +157,38 @@ static void send_rest(struct client *client)
     }
 }
 
+/* A connection that has ended is made again in the request's time. */
 static void begin(struct client *client)
 {
     client->sent = client->length = client->head = 0;
+    client->last = false;
     client->since_ns = now_ns();
+    if (client->fd < 0)
+        open_client(client);
     send_rest(client);
+}
+
+static void end(struct client *client)
+{
+    close(client->fd);
+    client->fd = -1;
 }
 
 /* Finds where the answer's body begins and ends. Returns 0 as long as the head is not whole. */
 static size_t read_head(struct client *client)
 {
-    static const char length_name[] = "\r\nContent-Length:";
+    static const char length_name[] = "\r\nContent-Length:", close_name[] = "\r\nConnection: close\r\n";
     const char *end = memmem(client->answer, client->length, "\r\n\r\n", 4), *at = (const char *)client->answer;
     if (!end)
         return 0;
     client->head = (size_t)(end - at) + 4;
     client->whole = 0;
     client->status = client->head > 12 && memcmp(at, "HTTP/1.", 7) == 0 ? (unsigned)strtoul(at + 9, NULL, 10) : 0;
-    for (; at < end && !client->whole; at++) {
+    for (; at < end; at++) {
         if (*at == '\r' && strncasecmp(at, length_name, sizeof length_name - 1) == 0)
             client->whole = client->head + strtoul(at + sizeof length_name - 1, NULL, 10);
+        else if (*at == '\r' && strncasecmp(at, close_name, sizeof close_name - 1) == 0)
+            client->last = true;
     }
     if (!client->whole || client->whole > ANSWER_MOST || !client->status || client->status >= STATUSES) {
         errno = 0;
@@ -222,6 +235,8 @@ static bool receive(struct client *client)
         if (client->length < client->whole)
             continue;
         judge(client, now_ns());
+        if (client->last)
+            end(client);
         begin(client);
     }
 }
@@ -233,8 +248,7 @@ static void ready(struct client *client, uint32_t events)
     if (!(events & ~(uint32_t)EPOLLOUT) || receive(client))
         return;
     lost += client->length > 0 || client->sent == request_length;
-    close(client->fd);
-    open_client(client);
+    end(client);
     begin(client);
 }
 
@@ -329,7 +343,7 @@ int main(int argc, char **argv)
     if (!clients || poller < 0)
         fail("cannot start", NULL);
     for (size_t i = 0; i < options.connections; i++)
-        open_client(&clients[i]);
+        clients[i].fd = -1;
     run();
     print();
     if (!latencies.count)

@@ -57,13 +57,21 @@ void child_ended(struct child *child, bool was_ready)
 
 /* ---- front ---- */
 
+static void limits_raise(struct limits *limits, const struct limits *to)
+{
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        if (limits->value[i] < to->value[i])
+            limits->value[i] = to->value[i];
+    }
+}
+
 /* The setup without listeners. */
 static struct wire_message front_settings(struct engine *engine)
 {
     const struct settings *settings = engine->settings;
     struct wire_message message = {.type = WIRE_SETUP};
     message.setup = (struct wire_setup){
-        .limits = settings->limits,
+        .limits = engine->environments[ENVIRONMENT_DEFAULT].limits,
         .inherited = engine->listening_count && engine->listening[0].inherited,
         .max_connections = (uint32_t)settings->connections,
         .body_timeout_ms = settings->body_timeout_ms,
@@ -81,10 +89,8 @@ static struct wire_message front_settings(struct engine *engine)
     if (settings->cors_origins)
         snprintf(message.setup.cors_origins, sizeof message.setup.cors_origins, "%s", settings->cors_origins);
     message.fds[message.fd_count++] = engine->description;
-    for (int i = 0; i < LIMIT_COUNT; i++) {
-        if (engine->limits_told.value[i] < settings->limits.value[i])
-            engine->limits_told.value[i] = settings->limits.value[i];
-    }
+    for (size_t i = 0; i < engine->environment_count; i++)
+        limits_raise(&engine->environments[i].told, &engine->environments[i].limits);
     return message;
 }
 
@@ -96,7 +102,8 @@ void front_tell_settings(struct engine *engine)
 
 static void front_setup(struct engine *engine)
 {
-    engine->limits_told = (struct limits){{0}};
+    for (size_t i = 0; i < engine->environment_count; i++)
+        engine->environments[i].told = (struct limits){{0}};
     struct wire_message message = front_settings(engine);
     message.setup.clients = engine->tls.clients[1] >= 0;
     if (message.setup.clients)
@@ -228,12 +235,28 @@ void front_lost(struct engine *engine, int status)
 
 /* ---- zygotes ---- */
 
+void zygote_open(struct zygote *zygote, struct environment *environment)
+{
+    *zygote = (struct zygote){.environment = environment, .child = {.socket = -1, .source = {SOURCE_ZYGOTE, zygote}}};
+}
+
+struct zygote *zygote_of(struct engine *engine, pid_t pid)
+{
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        struct environment *environment = &engine->environments[i];
+        if (pid == environment->zygote.child.pid)
+            return &environment->zygote;
+        if (pid == environment->next_zygote.child.pid)
+            return &environment->next_zygote;
+    }
+    return NULL;
+}
+
 void zygote_start(struct engine *engine, struct zygote *zygote)
 {
+    const struct environment *environment = zygote->environment;
     struct jail_plan plan = engine->plan;
-    if (zygote == &engine->next_zygote)
-        plan.limits = engine->limits_wanted;
-    zygote->limits = plan.limits;
+    zygote->limits = plan.limits = zygote == &environment->next_zygote ? environment->wanted : environment->limits;
     zygote->dismissed = false;
     zygote->generation = ++engine->serial;
     zygote->spawned = 0;
@@ -247,13 +270,14 @@ void zygote_start(struct engine *engine, struct zygote *zygote)
 
 void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
 {
+    struct environment *environment = zygote->environment;
     uint64_t generation = zygote->generation;
     bool lived = zygote->child.ready && now_us() - zygote->child.started_us > LIVED_US;
-    if (!zygote->child.ready && zygote == &engine->zygote)
-        engine->jail_failures++;
-    if (zygote == &engine->next_zygote && limits_wait(engine) && !zygote->dismissed) {
+    if (!zygote->child.ready && zygote == &environment->zygote)
+        environment->failures++;
+    if (zygote == &environment->next_zygote && limits_wait(environment) && !zygote->dismissed) {
         log_event(LOG_ERROR, "no zygote can be had under the new limits: the old ones stay");
-        engine->limits_wanted = engine->settings->limits;
+        environment->wanted = environment->limits;
         reload_done(engine);
     }
     child_ended(&zygote->child, lived);
@@ -279,28 +303,29 @@ static struct slot *spawning_slot(struct engine *engine, uint64_t serial)
 
 static void zygote_ready(struct engine *engine, struct zygote *zygote, const struct wire_ready *ready)
 {
+    struct environment *environment = zygote->environment;
     char version[sizeof ready->version];
     snprintf(version, sizeof version, "%.*s", (int)sizeof ready->version - 1, ready->version);
     zygote->child.ready = true;
     log_event(LOG_INFO, "zygote ready", log_number("pid", zygote->child.pid), log_text("interpreter", version),
               log_number("ms", (now_us() - zygote->child.started_us) / 1000));
-    if (zygote != &engine->next_zygote)
+    if (zygote != &environment->next_zygote)
         return;
     engine->counts.recycled++;
     /* It takes over. The old one leaves when its socket closes; its runs are ours and stay. */
-    struct zygote old = engine->zygote;
+    struct zygote old = environment->zygote;
     for (size_t i = 0; i < engine->slot_count; i++) {
         if (engine->slots[i].state == SLOT_SPAWNING && engine->slots[i].zygote == old.generation)
             slot_free(engine, &engine->slots[i]);
     }
     drop_fd(&old.child.socket);
     child_kill(&old.child); /* its runs are ours, and it holds nothing */
-    engine->zygote = engine->next_zygote;
-    engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
-    engine->next_zygote = (struct zygote){.child = {.socket = -1, .source = {SOURCE_ZYGOTE, &engine->next_zygote}}};
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &engine->zygote.child.source};
-    epoll_ctl(engine->epoll, EPOLL_CTL_MOD, engine->zygote.child.socket, &event);
-    limits_take(engine, &engine->zygote.limits);
+    environment->zygote = environment->next_zygote;
+    environment->zygote.child.source = (struct source){SOURCE_ZYGOTE, &environment->zygote};
+    zygote_open(&environment->next_zygote, environment);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &environment->zygote.child.source};
+    epoll_ctl(engine->epoll, EPOLL_CTL_MOD, environment->zygote.child.socket, &event);
+    limits_take(engine, environment, &environment->zygote.limits);
 }
 
 /* Returns false when the zygote broke the protocol. */
@@ -313,7 +338,7 @@ static bool zygote_message(struct engine *engine, struct zygote *zygote, struct 
     }
     if (message->type == WIRE_SPAWN_FAILED && message->spawn_failed.slot == 0) {
         log_fault(LOG_ERROR, "a zygote could not be started", &message->spawn_failed.fault);
-        engine->jail_fault = message->spawn_failed.fault;
+        zygote->environment->fault = message->spawn_failed.fault;
         return true;
     }
     if (message->type == WIRE_SPAWNED && (slot = spawning_slot(engine, message->spawned.slot))) {
@@ -322,10 +347,10 @@ static bool zygote_message(struct engine *engine, struct zygote *zygote, struct 
     }
     if (message->type == WIRE_SPAWN_FAILED && (slot = spawning_slot(engine, message->spawn_failed.slot))) {
         log_fault(LOG_ERROR, "the zygote could not clone", &message->spawn_failed.fault);
-        engine->jail_fault = message->spawn_failed.fault;
-        engine->jail_failures++;
+        slot->environment->fault = message->spawn_failed.fault;
+        slot->environment->failures++;
         engine->counts.jails_failed++;
-        engine->spawn_retry_us = now_us() + 200000;
+        slot->environment->spawn_retry_us = now_us() + 200000;
         slot_free(engine, slot);
         return true;
     }
@@ -355,15 +380,15 @@ void zygote_event(struct engine *engine, struct zygote *zygote)
 }
 
 /* A hash seed and an address layout serve a bounded number of runs. */
-void zygote_recycle(struct engine *engine)
+void zygote_recycle(struct engine *engine, struct environment *environment)
 {
     const struct settings *settings = engine->settings;
-    const struct zygote *zygote = &engine->zygote;
+    const struct zygote *zygote = &environment->zygote;
     uint64_t now = now_us();
-    if (!zygote->child.ready || engine->next_zygote.child.pid || engine->draining || engine->front_once ||
-        now < engine->next_zygote.child.retry_us)
+    if (!zygote->child.ready || environment->next_zygote.child.pid || engine->draining || engine->front_once ||
+        now < environment->next_zygote.child.retry_us)
         return;
-    if (limits_wait(engine) || zygote->spawned >= settings->recycle_runs ||
+    if (limits_wait(environment) || zygote->spawned >= settings->recycle_runs ||
         now - zygote->child.started_us >= settings->recycle_minutes * 60 * 1000000)
-        zygote_start(engine, &engine->next_zygote);
+        zygote_start(engine, &environment->next_zygote);
 }

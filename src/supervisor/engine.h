@@ -13,6 +13,7 @@
 
 #include "box.h"
 #include "cgroup.h"
+#include "environment.h"
 #include "interpreter.h"
 #include "jail.h"
 #include "listen.h"
@@ -67,15 +68,17 @@ struct run {
     uint64_t started_us; /* when it first began: its wall clock goes on through another start */
     bool probe;          /* the front's own, to see whether scripts can be run: it takes nobody's place */
     unsigned starts;     /* times that a jail took it: one may be killed from outside */
-    struct slot *slot;   /* where it runs */
-    struct run *next;    /* of those that are found in the same place by their ids */
+    struct environment *environment;
+    struct slot *slot; /* where it runs */
+    struct run *next;  /* of those that are found in the same place by their ids */
 };
 
 struct slot {
     enum slot_state state;
     struct source control_source, listener_source, oom_source;
-    uint64_t serial; /* new for each life */
-    uint64_t zygote; /* generation that it was asked of */
+    uint64_t serial;                 /* new for each life */
+    uint64_t zygote;                 /* generation that it was asked of */
+    struct environment *environment; /* whose it is; NULL: it is free */
     uint64_t disk_bytes;
     uint32_t layers;
     uint32_t uid;
@@ -115,9 +118,23 @@ static inline void child_kill(const struct child *child)
 
 struct zygote {
     struct child child;
+    struct environment *environment;
     uint64_t generation, spawned;
     struct limits limits; /* its jails are made for */
     bool dismissed;       /* it was to take over with limits that are not wanted any more */
+};
+
+/* One row of the table of environments. The first is the usual one. */
+struct environment {
+    uint32_t number;                   /* of the row */
+    struct limits limits, wanted;      /* in force; by the configuration */
+    struct limits told;                /* to this front: the highest of each */
+    struct zygote zygote, next_zygote; /* next: being warmed to take over */
+    unsigned in_state[SLOT_DYING + 1]; /* its slots; none is free */
+    uint64_t pool;
+    unsigned failures; /* of jails, in a row */
+    struct fault fault;
+    uint64_t spawn_retry_us;
 };
 
 /* The certificate and its key, as memory files; -1 where there is none. */
@@ -156,8 +173,6 @@ struct engine {
     struct settings *settings;
     int argc; /* what they were read from */
     char **argv;
-    struct limits limits_wanted; /* by the configuration; in force are the settings' */
-    struct limits limits_told;   /* to this front: the highest of each */
     struct jail_plan plan;
     struct layer_report reports[LAYER_COUNT];
     struct cgroups *cgroups;
@@ -185,7 +200,8 @@ struct engine {
     struct listening listening[LISTEN_MOST];
     size_t listening_count;
 
-    struct zygote zygote, next_zygote; /* next: being warmed to take over */
+    struct environment environments[ENVIRONMENTS_MOST];
+    size_t environment_count;
 
     struct slot *slots; /* room for the most that there can be, so that they stay where they are */
     size_t slot_count;
@@ -193,7 +209,7 @@ struct engine {
     unsigned in_state[SLOT_DYING + 1];
     uint64_t serial, uid_next;
     unsigned cores;
-    uint64_t pool, concurrency;
+    uint64_t concurrency;
 
     struct run_queue queue;
     struct run *parked[PARKED_MOST]; /* their turn has come, and they wait for a jail of their own */
@@ -209,9 +225,6 @@ struct engine {
     bool probing;          /* … or runs */
 
     struct counts counts;
-    unsigned jail_failures; /* in a row */
-    struct fault jail_fault;
-    uint64_t spawn_retry_us;
     uint64_t started_us; /* when the last run began */
     bool draining, quit;
     bool reloading;                         /* the service manager has been told so */
@@ -258,11 +271,11 @@ void engine_grow(struct engine *engine);
 
 /* reload.c */
 void engine_reload(struct engine *engine);
-bool limits_wait(const struct engine *engine); /* for a zygote */
+bool limits_wait(const struct environment *environment); /* for a zygote */
 /* The new settings are in force, or will never be: the service manager is told. */
 void reload_done(struct engine *engine);
 /* Puts limits in force: a zygote that makes jails for them has taken over. */
-void limits_take(struct engine *engine, const struct limits *limits);
+void limits_take(struct engine *engine, struct environment *environment, const struct limits *limits);
 
 /* confine.c: nothing is begun by us after this, and little else can be. Returns 0, or -1 with *fault. */
 int engine_confine(const struct engine *engine, struct fault *fault);
@@ -292,13 +305,15 @@ void front_tell_settings(struct engine *engine);
 /* Sends to the front, in order, now or when its socket has room. A front that takes nothing for seconds is ended. */
 void front_send(struct engine *engine, const struct wire_message *message);
 void front_flush(struct engine *engine);
+void zygote_open(struct zygote *zygote, struct environment *environment); /* there is none yet */
 void zygote_start(struct engine *engine, struct zygote *zygote);
+struct zygote *zygote_of(struct engine *engine, pid_t pid); /* NULL: it is none */
 void zygote_lost(struct engine *engine, struct zygote *zygote, int status);
 void zygote_event(struct engine *engine, struct zygote *zygote);
-void zygote_recycle(struct engine *engine);
+void zygote_recycle(struct engine *engine, struct environment *environment);
 
 /* slot.c: one jail's life */
-void slot_spawn(struct engine *engine, uint64_t disk_bytes);
+void slot_spawn(struct engine *engine, struct environment *environment, uint64_t disk_bytes);
 void slot_spawned(struct engine *engine, struct slot *slot, int pidfd);
 void slot_control(struct engine *engine, struct slot *slot);
 void slot_start(struct engine *engine, struct slot *slot, struct run *run);

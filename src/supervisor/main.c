@@ -187,6 +187,7 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
     engine->argc = argc;
     engine->argv = argv;
     engine->plan.limits = settings->limits;
+    engine->environment_count = 1;
 #ifdef SAFE_SCRIPT_ABLATION
     ablation_take(rest, &engine->plan);
 #endif
@@ -379,8 +380,9 @@ static int run(int argc, char **argv)
         return fail(&fault);
     }
     status = engine_serve(&engine);
-    if (engine.jail_failures >= 10)
-        fail(&engine.jail_fault);
+    const struct environment *environment = &engine.environments[ENVIRONMENT_DEFAULT];
+    if (environment->failures >= FAILURES_MOST)
+        fail(&environment->fault);
     engine_close(&engine);
     free(client);
     return status;

@@ -8,7 +8,14 @@ static int ranks_open(struct ranks *ranks, uint32_t greatest)
 {
     ranks->count = greatest < RANKS_MOST ? greatest + 1 : RANKS_MOST;
     ranks->lists = calloc(ranks->count, sizeof *ranks->lists);
-    return ranks->lists ? 0 : -1;
+    ranks->bottom = calloc(ranks->count / 64 + 1, sizeof *ranks->bottom);
+    return ranks->lists && ranks->bottom ? 0 : -1;
+}
+
+static void ranks_close(struct ranks *ranks)
+{
+    free(ranks->lists);
+    free(ranks->bottom);
 }
 
 static void ranks_leave(struct ranks *ranks, struct rank *rank)
@@ -99,6 +106,8 @@ static void wait_join(struct run_queue *queue, struct queue_entry *entry, bool f
     if (!entry->promised)
         list_join(&owner->share, entry, IN_SHARE, false);
     queue->length++;
+    queue->in_lane[entry->lane]++;
+    owner->used |= UINT32_C(1) << entry->lane;
     owner->waiting++;
     queue->promised += entry->promised;
     owner->promised += entry->promised;
@@ -112,6 +121,7 @@ static void wait_leave(struct run_queue *queue, struct queue_entry *entry)
     if (!entry->promised)
         list_leave(&owner->share, entry, IN_SHARE);
     queue->length--;
+    queue->in_lane[entry->lane]--;
     owner->waiting--;
     queue->promised -= entry->promised;
     owner->promised -= entry->promised;
@@ -122,8 +132,10 @@ static void wait_leave(struct run_queue *queue, struct queue_entry *entry)
 int queue_open(struct run_queue *queue, uint32_t most, uint32_t places)
 {
     *queue = (struct run_queue){.most = most};
-    if (ranks_open(&queue->sizes, most) == 0 && ranks_open(&queue->turns[LANE_USUAL], places) == 0 &&
-        ranks_open(&queue->turns[LANE_ODD], places) == 0)
+    bool opened = ranks_open(&queue->sizes, most) == 0;
+    for (int lane = 0; opened && lane < LANE_COUNT; lane++)
+        opened = ranks_open(&queue->turns[lane], places) == 0;
+    if (opened)
         return 0;
     queue_close(queue);
     return -1;
@@ -131,20 +143,23 @@ int queue_open(struct run_queue *queue, uint32_t most, uint32_t places)
 
 void queue_close(struct run_queue *queue)
 {
-    free(queue->sizes.lists);
+    ranks_close(&queue->sizes);
     for (int lane = 0; lane < LANE_COUNT; lane++)
-        free(queue->turns[lane].lists);
+        ranks_close(&queue->turns[lane]);
     *queue = (struct run_queue){0};
 }
 
 /* Puts an owner where its numbers say, after any of them changed. */
 void queue_owner_changed(struct run_queue *queue, struct queue_owner *owner)
 {
-    for (int lane = 0; lane < LANE_COUNT; lane++) {
+    for (uint32_t used = owner->used; used; used &= used - 1) {
+        uint32_t lane = lowest(used);
         if (owner->lanes[lane].first && owner->running < owner->most)
             ranks_join(&queue->turns[lane], &owner->turn[lane], owner, owner->running);
         else
             ranks_leave(&queue->turns[lane], &owner->turn[lane]);
+        if (!owner->lanes[lane].first)
+            owner->used &= ~(UINT32_C(1) << lane);
     }
     if (owner->share.first)
         ranks_join(&queue->sizes, &owner->size, owner, owner->waiting - owner->promised);

@@ -9,16 +9,22 @@
  * Promised: a run that its client was told about, or that had begun. It has no deadline and never loses its place in
  * the queue. So that they cannot fill it, an owner may have no more of them than there is room that none of them takes.
  *
- * Lanes: the runs of one lane do not wait for those of the other (a run of the second needs a jail made for it). Shares
- * are counted over both. */
+ * Lanes: the runs of one lane do not wait for those of another. One is for each environment's usual jails, the last for
+ * all runs that need a jail made for them. Shares are counted over all. */
 #ifndef SAFE_SCRIPT_QUEUE_H
 #define SAFE_SCRIPT_QUEUE_H
+
+#include "environment.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum lane { LANE_USUAL, LANE_ODD, LANE_COUNT };
+enum lane {
+    LANE_USUAL, /* of environment 0; the others' follow */
+    LANE_ODD = LANE_USUAL + ENVIRONMENTS_MOST,
+    LANE_COUNT
+};
 
 /* Lists of owners by a number, of which the least and the greatest with an owner are found at once: a bit for each list
  * that is not empty, a bit for each word of such bits that is not zero, and so once more. */
@@ -36,7 +42,7 @@ struct ranks {
         struct rank *first, *last;
     } * lists;
     uint32_t count; /* of the lists; what is greater goes to the last */
-    uint64_t top, middle[64], bottom[64 * 64];
+    uint64_t top, middle[64], *bottom;
 };
 
 /* The lists that a waiting entry is in; each is a first and a last, and links in the entries. */
@@ -69,6 +75,7 @@ struct queue_owner {
     uint32_t most;              /* places that it may hold at once */
     uint32_t running;           /* places that it holds */
     uint32_t waiting, promised; /* the second: of the first */
+    uint32_t used;              /* lanes that it is listed in, or has something in: a bit for each */
     struct entry_list lanes[LANE_COUNT], share;
     struct rank turn[LANE_COUNT]; /* among those whose turn may come, by places held */
     struct rank size;             /* among those who have some that may lose their place, by how many */
@@ -76,6 +83,7 @@ struct queue_owner {
 
 struct run_queue {
     uint32_t length, promised, most;
+    uint32_t in_lane[LANE_COUNT]; /* that wait there */
     struct ranks turns[LANE_COUNT], sizes;
     struct entry_list waiting[2]; /* [1]: the promised */
 };

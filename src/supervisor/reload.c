@@ -22,9 +22,18 @@ static bool limits_differ(const struct limits *one, const struct limits *other)
     return memcmp(one, other, sizeof *one) != 0;
 }
 
-bool limits_wait(const struct engine *engine)
+bool limits_wait(const struct environment *environment)
 {
-    return limits_differ(&engine->limits_wanted, &engine->settings->limits);
+    return limits_differ(&environment->wanted, &environment->limits);
+}
+
+static bool any_wait(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        if (limits_wait(&engine->environments[i]))
+            return true;
+    }
+    return false;
 }
 
 static int read_again(struct engine *engine, struct settings *fresh, struct key_list *keys)
@@ -55,19 +64,34 @@ static int read_again(struct engine *engine, struct settings *fresh, struct key_
 /* Waiting jails that a smaller pool has no place for. */
 static void drop_surplus(struct engine *engine)
 {
-    uint64_t waiting = 0;
     for (size_t i = 0; i < engine->slot_count; i++) {
-        if (engine->slots[i].state == SLOT_WAITING && ++waiting > engine->pool)
-            slot_kill(engine, &engine->slots[i], CAUSE_LOST);
+        struct slot *slot = &engine->slots[i];
+        if (slot->state == SLOT_WAITING && slot->environment->in_state[SLOT_WAITING] > slot->environment->pool)
+            slot_kill(engine, slot, CAUSE_LOST);
     }
 }
 
 void reload_done(struct engine *engine)
 {
-    if (!engine->reloading || limits_wait(engine))
+    if (!engine->reloading || any_wait(engine))
         return;
     engine->reloading = false;
     engine_tell_service(engine);
+}
+
+/* What the settings say of the environments is what is wanted now. */
+static void environments_want(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        struct environment *environment = &engine->environments[i];
+        struct zygote *next = &environment->next_zygote;
+        environment->wanted = engine->settings->limits;
+        /* One that warms under other limits would only have to be replaced again. */
+        if (next->child.pid && limits_differ(&next->limits, &environment->wanted)) {
+            next->dismissed = true;
+            child_kill(&next->child);
+        }
+    }
 }
 
 void engine_reload(struct engine *engine)
@@ -83,9 +107,8 @@ void engine_reload(struct engine *engine)
         reload_done(engine);
         return;
     }
-    engine->limits_wanted = fresh.limits;
-    fresh.limits = engine->settings->limits;
     *engine->settings = fresh;
+    environments_want(engine);
     engine->queue.most = (uint32_t)fresh.queue;
     engine_grow(engine);
     drop_surplus(engine);
@@ -94,28 +117,23 @@ void engine_reload(struct engine *engine)
         log_event(LOG_ERROR, "the keys stay as they were", log_text("reason", keys.error));
     keys_forget(&keys);
     tls_reload(engine);
-    /* One that warms under other limits would only have to be replaced again. */
-    if (engine->next_zygote.child.pid && limits_differ(&engine->next_zygote.limits, &engine->limits_wanted)) {
-        engine->next_zygote.dismissed = true;
-        child_kill(&engine->next_zygote.child);
-    }
-    log_event(LOG_INFO, limits_wait(engine) ? "the configuration was read again: its limits await a zygote"
-                                            : "the configuration was read again");
+    log_event(LOG_INFO, any_wait(engine) ? "the configuration was read again: its limits await a zygote"
+                                         : "the configuration was read again");
     reload_done(engine);
     log_open("supervisor", (enum log_level)fresh.log_level,
              (enum log_format)fresh.log_format); /* last: that line is under the old level */
 }
 
-void limits_take(struct engine *engine, const struct limits *limits)
+void limits_take(struct engine *engine, struct environment *environment, const struct limits *limits)
 {
-    if (!limits_differ(limits, &engine->settings->limits))
+    if (!limits_differ(limits, &environment->limits))
         return;
-    engine->settings->limits = engine->plan.limits = *limits;
+    environment->limits = *limits;
     runs_bound(engine);
     /* Jails that were made under the old limits. */
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
-        if (slot->state == SLOT_ENTERING || slot->state == SLOT_WAITING)
+        if (slot->environment == environment && (slot->state == SLOT_ENTERING || slot->state == SLOT_WAITING))
             slot_kill(engine, slot, CAUSE_LOST);
     }
     front_tell_settings(engine);

@@ -106,11 +106,11 @@ void run_finish(struct engine *engine, struct run *run, const struct facts *fact
 
 /* A run that has not begun gets no more than the limits in force, and of the disk what is usual if it was to have that.
  */
-static void run_bound(const struct engine *engine, struct run *run)
+static void run_bound(struct run *run)
 {
-    const struct limits *limits = &engine->settings->limits;
+    const struct limits *limits = &run->environment->limits;
     for (int i = 0; i < LIMIT_COUNT; i++) {
-        bool usual = i == LIMIT_DISK && run->entry.lane == LANE_USUAL;
+        bool usual = i == LIMIT_DISK && run->entry.lane != LANE_ODD;
         if (usual || run->limits.value[i] > limits->value[i])
             run->limits.value[i] = limits->value[i];
     }
@@ -121,7 +121,7 @@ void runs_bound(struct engine *engine)
     for (size_t i = 0; i < UINT64_C(1) << engine->by_id_bits; i++) {
         for (struct run *run = engine->by_id[i]; run; run = run->next) {
             if (!run->slot)
-                run_bound(engine, run);
+                run_bound(run);
         }
     }
 }
@@ -134,7 +134,7 @@ void run_requeue(struct engine *engine, struct run *run)
         engine->probing = false;
         return;
     }
-    run_bound(engine, run);
+    run_bound(run);
     queue_put_back(&engine->queue, &run->entry);
 }
 
@@ -156,6 +156,23 @@ static uint64_t parked_deadline(const struct run *run)
     return run->entry.promised ? UINT64_MAX : run->entry.deadline_us;
 }
 
+/* No jail of it will be had. */
+static bool environment_is_broken(const struct environment *environment)
+{
+    return environment->failures >= FAILURES_MOST && !environment->in_state[SLOT_WAITING];
+}
+
+static void refuse_waiting(struct engine *engine, const struct environment *environment)
+{
+    for (size_t i = 0; i < UINT64_C(1) << engine->by_id_bits; i++) {
+        for (struct run *run = engine->by_id[i], *next; run; run = next) {
+            next = run->next;
+            if (!run->slot && run->environment == environment)
+                run_refuse(engine, run, REFUSED_BROKEN);
+        }
+    }
+}
+
 void runs_refuse(struct engine *engine)
 {
     struct queue_entry *earliest;
@@ -166,10 +183,10 @@ void runs_refuse(struct engine *engine)
         if (parked_deadline(engine->parked[i]) <= now)
             run_refuse(engine, engine->parked[i], REFUSED_LATE);
     }
-    if (engine->jail_failures < FAILURES_MOST || engine->in_state[SLOT_WAITING])
-        return;
-    for (struct run *run; (run = run_waiting(engine));)
-        run_refuse(engine, run, REFUSED_BROKEN);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        if (environment_is_broken(&engine->environments[i]))
+            refuse_waiting(engine, &engine->environments[i]);
+    }
 }
 
 uint64_t runs_deadline(const struct engine *engine)
@@ -201,10 +218,10 @@ void runs_orphan(struct engine *engine)
 
 /* A run with limits of its own may have lowered them, never raised above what its front was ever told: a reload may
  * just have lowered them. */
-static bool limits_in_bounds(const struct engine *engine, const struct limits *limits)
+static bool limits_in_bounds(const struct environment *environment, const struct limits *limits)
 {
     for (int i = 0; i < LIMIT_COUNT; i++) {
-        if (limits->value[i] > engine->limits_told.value[i] || limits->value[i] < limit_table[i].least)
+        if (limits->value[i] > environment->told.value[i] || limits->value[i] < limit_table[i].least)
             return false;
     }
     return true;
@@ -232,10 +249,11 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked, 
     run->probe = asked->probe;
     run->job = run->input = -1;
     run->entry.promised = engine->front_once || asked->tell_queued;
+    run->environment = &engine->environments[ENVIRONMENT_DEFAULT];
     run->entry.lane = LANE_ODD;
-    run_bound(engine, run);
-    if (run->limits.value[LIMIT_DISK] == engine->settings->limits.value[LIMIT_DISK])
-        run->entry.lane = LANE_USUAL;
+    run_bound(run);
+    if (run->limits.value[LIMIT_DISK] == run->environment->limits.value[LIMIT_DISK])
+        run->entry.lane = LANE_USUAL + run->environment->number;
     run->entry.deadline_us = now + engine->settings->queue_timeout_ms * 1000;
     return run;
 }
@@ -257,7 +275,7 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
     struct queue_entry *ousted = NULL;
     struct owner *owner = message->run.probe ? &engine->front_itself : owner_find(engine->owners, message->run.owner);
     *reason = engine->draining ? REFUSED_DRAINING : REFUSED_BROKEN;
-    if (engine->draining || (engine->jail_failures >= FAILURES_MOST && !engine->in_state[SLOT_WAITING]))
+    if (engine->draining || environment_is_broken(&engine->environments[ENVIRONMENT_DEFAULT]))
         return -1;
     *reason = owner ? REFUSED_RATE : REFUSED_KEY;
     if (!owner || (*retry_us = owner_wait_us(owner, now_us())))
@@ -325,7 +343,7 @@ static void run_cancelled(struct engine *engine, const struct wire_cancel *cance
 static bool is_sealed(const struct engine *engine, int fd)
 {
     const int all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-    uint64_t most = engine->limits_told.value[LIMIT_REQUEST] * JOB_FACTOR + JOB_MORE;
+    uint64_t most = engine->environments[ENVIRONMENT_DEFAULT].told.value[LIMIT_REQUEST] * JOB_FACTOR + JOB_MORE;
     struct stat status;
     int seals = fcntl(fd, F_GET_SEALS);
     return seals >= 0 && (seals & all) == all && fstat(fd, &status) == 0 &&
@@ -335,7 +353,8 @@ static bool is_sealed(const struct engine *engine, int fd)
 static bool is_sound(const struct engine *engine, const struct wire_message *message)
 {
     const struct wire_run *asked = &message->run;
-    bool sound = asked->id && !*find(engine, asked->id) && limits_in_bounds(engine, &asked->limits) &&
+    bool sound = asked->id && !*find(engine, asked->id) &&
+                 limits_in_bounds(&engine->environments[ENVIRONMENT_DEFAULT], &asked->limits) &&
                  message->fd_count == (asked->has_stdin ? 2 : 1);
     for (int i = 0; sound && i < message->fd_count; i++)
         sound = is_sealed(engine, message->fds[i]);

@@ -40,19 +40,21 @@ static uint64_t raise_open_files(void)
     return limit.rlim_cur;
 }
 
-/* Makes pool, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word. */
+/* Makes the pool, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word.
+ */
 static void fit_open_files(struct engine *engine, struct settings *settings, uint64_t files, uint64_t jails)
 {
-    uint64_t before = engine->concurrency + engine->pool + settings->queue;
-    if (engine->pool > jails / 4)
-        engine->pool = jails / 4;
-    if (engine->concurrency > jails - engine->pool)
-        engine->concurrency = jails - engine->pool;
+    uint64_t *pool = &engine->environments[ENVIRONMENT_DEFAULT].pool;
+    uint64_t before = engine->concurrency + *pool + settings->queue;
+    if (*pool > jails / 4)
+        *pool = jails / 4;
+    if (engine->concurrency > jails - *pool)
+        engine->concurrency = jails - *pool;
     if (settings->queue > (files - OWN_FDS) / 2 / QUEUED_FDS)
         settings->queue = (files - OWN_FDS) / 2 / QUEUED_FDS;
-    if (before != engine->concurrency + engine->pool + settings->queue)
+    if (before != engine->concurrency + *pool + settings->queue)
         log_event(LOG_WARNING, "open files are few: raise ulimit -n for more", log_number("files", files),
-                  log_number("pool", engine->pool), log_number("concurrency", engine->concurrency),
+                  log_number("pool", *pool), log_number("concurrency", engine->concurrency),
                   log_number("queue", settings->queue));
 }
 
@@ -72,7 +74,7 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
     if (concurrency > by_memory)
         concurrency = by_memory < 1 ? 1 : by_memory;
     engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
-    engine->pool = settings->pool ? settings->pool : cores * 4;
+    engine->environments[ENVIRONMENT_DEFAULT].pool = settings->pool ? settings->pool : cores * 4;
     fit_open_files(engine, settings, files, jails);
     return 0;
 }

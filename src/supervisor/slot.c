@@ -36,8 +36,11 @@ enum {
 
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state)
 {
+    struct environment *environment = slot->environment;
     engine->in_state[slot->state]--;
     engine->in_state[state]++;
+    environment->in_state[slot->state] -= slot->state != SLOT_FREE;
+    environment->in_state[state] += state != SLOT_FREE;
     slot->state = state;
     slot->state_us = now_us();
 }
@@ -68,6 +71,7 @@ void slot_free(struct engine *engine, struct slot *slot)
     }
     slot_close(slot);
     slot_set_state(engine, slot, SLOT_FREE);
+    slot->environment = NULL;
     slot->next_free = engine->free_slots;
     engine->free_slots = slot;
 }
@@ -111,7 +115,7 @@ static int slot_prepare_box(struct engine *engine, struct slot *slot, struct fau
 
 static int slot_prepare_cgroup(struct engine *engine, struct slot *slot, struct fault *fault)
 {
-    struct limits limits = engine->settings->limits;
+    struct limits limits = slot->environment->limits;
     limits.value[LIMIT_DISK] = slot->disk_bytes;
     if (!engine->cgroups)
         return 0;
@@ -144,27 +148,28 @@ static void spawn_describe(const struct slot *slot, const struct ends *ends, str
         snprintf(message->spawn.box, sizeof message->spawn.box, "%s", box_name(slot->box));
 }
 
-static void spawn_failed(struct engine *engine, const struct fault *fault)
+static void spawn_failed(struct engine *engine, struct environment *environment, const struct fault *fault)
 {
-    engine->jail_fault = *fault;
-    engine->jail_failures++;
+    environment->fault = *fault;
+    environment->failures++;
     engine->counts.jails_failed++;
-    uint64_t wait_ms = engine->jail_failures < 3 ? 10 : engine->jail_failures < 10 ? 200 : 2000;
-    engine->spawn_retry_us = now_us() + wait_ms * 1000;
-    if (engine->jail_failures == 1 || engine->jail_failures == 3 || engine->jail_failures % 30 == 0)
+    uint64_t wait_ms = environment->failures < 3 ? 10 : environment->failures < 10 ? 200 : 2000;
+    environment->spawn_retry_us = now_us() + wait_ms * 1000;
+    if (environment->failures == 1 || environment->failures == 3 || environment->failures % 30 == 0)
         log_fault(LOG_ERROR, "a jail could not be made", fault);
 }
 
-void slot_spawn(struct engine *engine, uint64_t disk_bytes)
+void slot_spawn(struct engine *engine, struct environment *environment, uint64_t disk_bytes)
 {
     struct slot *slot = engine->free_slots;
     struct fault fault;
     struct ends ends = {{-1, -1, -1, -1}};
-    if (!slot || !engine->zygote.child.ready)
+    if (!slot || !environment->zygote.child.ready)
         return;
+    slot->environment = environment;
     slot->disk_bytes = disk_bytes;
     slot->serial = ++engine->serial;
-    slot->zygote = engine->zygote.generation;
+    slot->zygote = environment->zygote.generation;
     slot->killed = false;
     slot->refusals = slot->signals = slot->answers = 0;
     slot->oom_looks = 0;
@@ -175,7 +180,7 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
     if (engine->plan.supervisor_maps || engine->plan.run_sets_ids)
         slot->uid = engine->plan.run_uid_base + (uint32_t)(engine->uid_next++ % engine->plan.run_uid_count);
     if (slot_prepare_box(engine, slot, &fault)) {
-        spawn_failed(engine, &fault);
+        spawn_failed(engine, environment, &fault);
         return;
     }
     if (slot_prepare_cgroup(engine, slot, &fault)) {
@@ -183,37 +188,36 @@ void slot_spawn(struct engine *engine, uint64_t disk_bytes)
             cgroup_free(slot->cgroup); /* the next try makes a new one */
         slot->cgroup = NULL;
         slot_close(slot);
-        spawn_failed(engine, &fault);
+        spawn_failed(engine, environment, &fault);
         return;
     }
     if (slot_open_pipes(slot, &ends)) {
         fault_set(&fault, "supervisor", "pipe2", errno, "a run's pipes");
-        spawn_failed(engine, &fault);
+        spawn_failed(engine, environment, &fault);
         ends_close(&ends);
         slot_close(slot);
         return;
     }
     struct wire_message message;
     spawn_describe(slot, &ends, &message);
-    int sent = wire_send(engine->zygote.child.socket, &message);
+    int sent = wire_send(environment->zygote.child.socket, &message);
     ends_close(&ends);
     if (sent != WIRE_OK) {
         slot_close(slot); /* AGAIN: tried again at the next balance; CLOSED: its death is noticed elsewhere */
         if (sent == WIRE_BROKEN) {
             fault_set(&fault, "supervisor", "sendmsg", errno, "an order to the zygote");
-            spawn_failed(engine, &fault);
+            spawn_failed(engine, environment, &fault);
         }
         return;
     }
     engine->free_slots = slot->next_free;
-    engine->zygote.spawned++;
+    environment->zygote.spawned++;
     slot_set_state(engine, slot, SLOT_SPAWNING);
 }
 
 static bool is_known(struct engine *engine, pid_t pid)
 {
-    return slot_of(engine, pid) || pid == engine->front.pid || pid == engine->zygote.child.pid ||
-           pid == engine->next_zygote.child.pid || pid == engine->tls.child.pid;
+    return slot_of(engine, pid) || pid == engine->front.pid || zygote_of(engine, pid) || pid == engine->tls.child.pid;
 }
 
 /* The process that a pidfd names, by the kernel's word and not the zygote's; 0 when it is not a child of ours. */
@@ -236,6 +240,7 @@ static pid_t pidfd_child(int pidfd)
 
 void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
 {
+    struct environment *environment = slot->environment;
     struct fault fault;
     struct wire_message enter = {.type = WIRE_ENTER};
     slot->pidfd = pidfd;
@@ -245,14 +250,14 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     if (!pid || known) {
         fault_set(&fault, "zygote", "clone", 0, "%s",
                   known ? "it named a process that is no new run" : "the run is gone");
-        spawn_failed(engine, &fault);
+        spawn_failed(engine, environment, &fault);
         slot_free(engine, slot);
         return;
     }
     slot->pid = pid;
     slot_set_state(engine, slot, SLOT_ENTERING);
     if (engine->plan.supervisor_maps && starter_map(engine, slot->pid, slot->uid, &fault)) {
-        spawn_failed(engine, &fault);
+        spawn_failed(engine, environment, &fault);
         slot_kill(engine, slot, CAUSE_LOST);
         return;
     }
@@ -282,7 +287,7 @@ void slot_control(struct engine *engine, struct slot *slot)
         slot->notified = message.fd_count > 0;
         if ((engine->plan.layers & ~slot->layers) == 0 &&
             (slot->listener < 0 || engine_watch(engine, slot->listener, &slot->listener_source) == 0)) {
-            engine->jail_failures = 0;
+            slot->environment->failures = 0;
             engine->counts.jails_made++;
             epoll_ctl(engine->epoll, EPOLL_CTL_DEL, slot->control, NULL);
             slot_set_state(engine, slot, SLOT_WAITING);
@@ -293,7 +298,7 @@ void slot_control(struct engine *engine, struct slot *slot)
     } else if (result != WIRE_OK) {
         fault_set(&message.spawn_failed.fault, "supervisor", "receive", 0, "a run ended before it was jailed");
     }
-    spawn_failed(engine, &message.spawn_failed.fault);
+    spawn_failed(engine, slot->environment, &message.spawn_failed.fault);
     slot_kill(engine, slot, CAUSE_LOST);
 }
 
@@ -319,7 +324,7 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     if (!engine_watches(engine))
         slot->wall_deadline_us = slot->look_us = UINT64_MAX;
     slot_set_state(engine, slot, SLOT_RUNNING);
-    if (slot->cgroup && memcmp(&run->limits, &engine->settings->limits, sizeof run->limits) != 0 &&
+    if (slot->cgroup && memcmp(&run->limits, &slot->environment->limits, sizeof run->limits) != 0 &&
         cgroup_lower(slot->cgroup, &run->limits, &fault)) {
         log_fault(LOG_ERROR, "a run's limits could not be set", &fault);
         slot_kill(engine, slot, CAUSE_LOST);

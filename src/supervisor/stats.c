@@ -26,6 +26,22 @@ static uint64_t resident_bytes(pid_t pid)
     return sscanf(text, "%*s %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+static uint64_t zygotes_resident(const struct engine *engine)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < engine->environment_count; i++)
+        bytes += resident_bytes(engine->environments[i].zygote.child.pid);
+    return bytes;
+}
+
+static uint64_t pools(const struct engine *engine)
+{
+    uint64_t jails = 0;
+    for (size_t i = 0; i < engine->environment_count; i++)
+        jails += engine->environments[i].pool;
+    return jails;
+}
+
 void stats_send(struct engine *engine)
 {
     const struct counts *counts = &engine->counts;
@@ -33,7 +49,7 @@ void stats_send(struct engine *engine)
     struct wire_stats *stats = &message.stats;
     *stats = (struct wire_stats){
         .started_s = counts->started_s,
-        .pool = engine->pool,
+        .pool = pools(engine),
         .concurrency = engine->concurrency,
         .queue = engine->settings->queue,
         .queued = runs_waiting(engine),
@@ -44,7 +60,7 @@ void stats_send(struct engine *engine)
         .resident_bytes = {[PROCESS_SUPERVISOR] = resident_bytes(getpid()),
                            [PROCESS_STARTER] = resident_bytes(engine->starter.pid),
                            [PROCESS_FRONT] = resident_bytes(engine->front.pid),
-                           [PROCESS_ZYGOTE] = resident_bytes(engine->zygote.child.pid)},
+                           [PROCESS_ZYGOTE] = zygotes_resident(engine)},
         .cgroup_bytes = engine->cgroups ? cgroups_memory(engine->cgroups) : 0,
         .log_lost = {[PROCESS_SUPERVISOR] = log_lost()},
     };

@@ -22,6 +22,7 @@ enum {
     ENTER_TIMEOUT_US = 5000000,
     WARM_TIMEOUT_US = 120000000,
     FRONT_TIMEOUT_US = 20000000,
+    SLOTS_MOST = SETTINGS_CONCURRENCY_MOST + ENVIRONMENTS_MOST * (SETTINGS_POOL_MOST + SPAWNS_AT_ONCE),
     REFILL_WAIT_US = 20000,
 };
 
@@ -40,32 +41,33 @@ int engine_watch(struct engine *engine, int fd, struct source *source)
 
 /* ---- balance ---- */
 
-static struct slot *waiting_slot(struct engine *engine, uint64_t disk_bytes)
+static struct slot *waiting_slot(struct engine *engine, const struct environment *environment, uint64_t disk_bytes)
 {
-    if (!engine->in_state[SLOT_WAITING])
+    if (!environment->in_state[SLOT_WAITING])
         return NULL;
     for (size_t i = 0; i < engine->slot_count; i++) {
-        if (engine->slots[i].state == SLOT_WAITING && engine->slots[i].disk_bytes == disk_bytes)
-            return &engine->slots[i];
+        struct slot *slot = &engine->slots[i];
+        if (slot->state == SLOT_WAITING && slot->environment == environment && slot->disk_bytes == disk_bytes)
+            return slot;
     }
     return NULL;
 }
 
-static unsigned coming(const struct engine *engine, uint64_t disk_bytes)
+static unsigned coming(const struct engine *engine, const struct environment *environment, uint64_t disk_bytes)
 {
     unsigned count = 0;
     for (size_t i = 0; i < engine->slot_count; i++) {
         const struct slot *slot = &engine->slots[i];
-        if ((slot->state == SLOT_SPAWNING || slot->state == SLOT_ENTERING) && slot->disk_bytes == disk_bytes)
-            count++;
+        count += (slot->state == SLOT_SPAWNING || slot->state == SLOT_ENTERING) && slot->environment == environment &&
+                 slot->disk_bytes == disk_bytes;
     }
     return count;
 }
 
-static bool may_spawn(const struct engine *engine)
+static bool may_spawn(const struct engine *engine, const struct environment *environment)
 {
-    return engine->free_slots && engine->zygote.child.ready && !engine->quit &&
-           engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE && now_us() >= engine->spawn_retry_us;
+    return engine->free_slots && environment->zygote.child.ready && !engine->quit &&
+           environment->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE && now_us() >= environment->spawn_retry_us;
 }
 
 static bool has_place(const struct engine *engine)
@@ -79,13 +81,14 @@ static void start_probe(struct engine *engine)
 {
     if (!engine->probe)
         return;
+    struct environment *environment = engine->probe->environment;
     uint64_t disk = engine->probe->limits.value[LIMIT_DISK];
-    struct slot *slot = waiting_slot(engine, disk);
+    struct slot *slot = waiting_slot(engine, environment, disk);
     if (slot) {
         engine->probing = true;
         slot_start(engine, slot, take(engine->probe));
-    } else if (!coming(engine, disk) && may_spawn(engine)) {
-        slot_spawn(engine, disk);
+    } else if (!coming(engine, environment, disk) && may_spawn(engine, environment)) {
+        slot_spawn(engine, environment, disk);
     }
 }
 
@@ -93,7 +96,7 @@ static void start_parked(struct engine *engine)
 {
     for (unsigned i = 0; i < engine->parked_count && has_place(engine);) {
         struct run *run = engine->parked[i];
-        struct slot *slot = waiting_slot(engine, run->limits.value[LIMIT_DISK]);
+        struct slot *slot = waiting_slot(engine, run->environment, run->limits.value[LIMIT_DISK]);
         if (slot) {
             run_unpark(engine, run);
             slot_start(engine, slot, run);
@@ -113,77 +116,105 @@ static void park_odd(struct engine *engine)
         engine->parked[engine->parked_count++] = (struct run *)entry;
     }
     for (unsigned i = 0; i < engine->parked_count; i++) {
+        struct environment *environment = engine->parked[i]->environment;
         uint64_t disk = engine->parked[i]->limits.value[LIMIT_DISK];
         unsigned need = 0;
         for (unsigned j = 0; j <= i; j++)
-            need += engine->parked[j]->limits.value[LIMIT_DISK] == disk;
-        if (coming(engine, disk) < need && may_spawn(engine) && engine->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE / 2)
-            slot_spawn(engine, disk);
+            need +=
+                engine->parked[j]->environment == environment && engine->parked[j]->limits.value[LIMIT_DISK] == disk;
+        if (coming(engine, environment, disk) < need && may_spawn(engine, environment) &&
+            environment->in_state[SLOT_SPAWNING] < SPAWNS_AT_ONCE / 2)
+            slot_spawn(engine, environment, disk);
     }
+}
+
+/* Whose turn it is among the runs that have a usual jail waiting: of environments as of owners, who holds the fewest
+ * places comes first, and then who came first. */
+static struct run *next_usual(struct engine *engine, struct slot **slot)
+{
+    struct run *next = NULL;
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        const struct environment *environment = &engine->environments[i];
+        struct run *run = (struct run *)queue_next(&engine->queue, LANE_USUAL + environment->number);
+        struct slot *waiting = run ? waiting_slot(engine, environment, environment->limits.value[LIMIT_DISK]) : NULL;
+        uint32_t held = waiting ? run->entry.owner->running : 0;
+        if (!waiting || (next && (held > next->entry.owner->running ||
+                                  (held == next->entry.owner->running && run->asked_us > next->asked_us))))
+            continue;
+        next = run;
+        *slot = waiting;
+    }
+    return next;
 }
 
 /* Starts what is queued while places are free. */
 static void start_queued(struct engine *engine)
 {
-    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
-    struct queue_entry *entry;
+    struct run *run;
     struct slot *slot;
     start_probe(engine);
     start_parked(engine);
-    while (has_place(engine) && (entry = queue_next(&engine->queue, LANE_USUAL)) &&
-           (slot = waiting_slot(engine, usual))) {
-        queue_take(&engine->queue, entry);
-        slot_start(engine, slot, (struct run *)entry);
+    while (engine->queue.length && has_place(engine) && (run = next_usual(engine, &slot))) {
+        queue_take(&engine->queue, &run->entry);
+        slot_start(engine, slot, run);
     }
     park_odd(engine);
 }
 
-/* Jails of the usual size that wait or are on their way: odd ones must not pass for the pool. */
-static unsigned usual_ready(const struct engine *engine)
+static bool is_usual(const struct slot *slot)
 {
-    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
+    return slot->disk_bytes == slot->environment->limits.value[LIMIT_DISK];
+}
+
+/* Jails of the usual size that wait or are on their way: odd ones must not pass for the pool. */
+static unsigned usual_ready(const struct engine *engine, const struct environment *environment)
+{
     unsigned count = 0;
     for (size_t i = 0; i < engine->slot_count; i++) {
         const struct slot *slot = &engine->slots[i];
-        count += slot->disk_bytes == usual && slot->state >= SLOT_SPAWNING && slot->state <= SLOT_WAITING;
+        count += slot->environment == environment && slot->state >= SLOT_SPAWNING && slot->state <= SLOT_WAITING &&
+                 is_usual(slot);
     }
     return count;
 }
 
-static void refill(struct engine *engine)
+static void refill(struct engine *engine, struct environment *environment)
 {
-    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
-    uint64_t running = engine->in_state[SLOT_RUNNING];
+    uint64_t running = engine->in_state[SLOT_RUNNING], queued = engine->queue.in_lane[LANE_USUAL + environment->number];
     uint64_t room = running < engine->concurrency ? engine->concurrency - running : 0; /* a reload may lower it */
     /* A clone costs more CPU than a short run: while runs are on and half of the pool is there, theirs comes first. */
-    if (engine->in_state[SLOT_RUNNING] && engine->in_state[SLOT_WAITING] >= (engine->pool + 1) / 2 &&
+    if (running && environment->in_state[SLOT_WAITING] >= (environment->pool + 1) / 2 &&
         now_us() < engine->started_us + REFILL_WAIT_US)
         return;
-    uint64_t want = engine->pool + (engine->queue.length < room ? engine->queue.length : room);
-    while (may_spawn(engine) && usual_ready(engine) < want) {
-        unsigned before = engine->in_state[SLOT_SPAWNING];
-        slot_spawn(engine, usual);
-        if (engine->in_state[SLOT_SPAWNING] == before)
+    uint64_t want = environment->pool + (queued < room ? queued : room);
+    while (may_spawn(engine, environment) && usual_ready(engine, environment) < want) {
+        unsigned before = environment->in_state[SLOT_SPAWNING];
+        slot_spawn(engine, environment, environment->limits.value[LIMIT_DISK]);
+        if (environment->in_state[SLOT_SPAWNING] == before)
             break; /* it failed; spawn_retry_us or the zygote's end says when to try again */
     }
 }
 
-static bool is_wanted(const struct engine *engine, uint64_t disk_bytes)
+static bool is_wanted_by(const struct run *run, const struct slot *slot)
+{
+    return run->environment == slot->environment && run->limits.value[LIMIT_DISK] == slot->disk_bytes;
+}
+
+static bool is_wanted(const struct engine *engine, const struct slot *slot)
 {
     for (unsigned i = 0; i < engine->parked_count; i++) {
-        if (engine->parked[i]->limits.value[LIMIT_DISK] == disk_bytes)
+        if (is_wanted_by(engine->parked[i], slot))
             return true;
     }
-    return engine->probe && engine->probe->limits.value[LIMIT_DISK] == disk_bytes;
+    return engine->probe && is_wanted_by(engine->probe, slot);
 }
 
 /* Jails made for a disk size that nobody asks for any more go at once: they hold places. */
 static void drop_odd_slots(struct engine *engine)
 {
-    uint64_t usual = engine->settings->limits.value[LIMIT_DISK];
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
-        if (slot->state == SLOT_WAITING && slot->disk_bytes != usual && !is_wanted(engine, slot->disk_bytes))
+        if (slot->state == SLOT_WAITING && !is_usual(slot) && !is_wanted(engine, slot))
             slot_kill(engine, slot, CAUSE_LOST);
     }
 }
@@ -200,19 +231,19 @@ void engine_tell_service(const struct engine *engine)
 
 static void update_serving(struct engine *engine)
 {
+    const struct environment *usual = &engine->environments[ENVIRONMENT_DEFAULT];
     enum serving serving = engine->draining                                                      ? SERVING_DRAINING
-                           : engine->in_state[SLOT_WAITING] + engine->in_state[SLOT_RUNNING] > 0 ? SERVING_READY
-                           : engine->serving == SERVING_READY && engine->jail_failures < FAILURES_MOST
-                               ? SERVING_READY
-                               : SERVING_STARTING;
-    uint64_t zygote = engine->zygote.child.ready ? engine->zygote.generation : 0;
+                           : usual->in_state[SLOT_WAITING] + usual->in_state[SLOT_RUNNING] > 0   ? SERVING_READY
+                           : engine->serving == SERVING_READY && usual->failures < FAILURES_MOST ? SERVING_READY
+                                                                                                 : SERVING_STARTING;
+    uint64_t zygote = usual->zygote.child.ready ? usual->zygote.generation : 0;
     bool changed = serving != engine->serving;
     if (!changed && zygote == engine->zygote_told)
         return;
     engine->serving = serving;
     engine->zygote_told = zygote;
     if (changed && serving == SERVING_READY)
-        log_event(LOG_INFO, "ready", log_number("pool", engine->in_state[SLOT_WAITING]));
+        log_event(LOG_INFO, "ready", log_number("pool", usual->in_state[SLOT_WAITING]));
     front_tell_state(engine);
     tls_tell_state(engine);
     engine_tell_service(engine);
@@ -223,14 +254,17 @@ static void keep_children(struct engine *engine)
     uint64_t now = now_us();
     if (!engine->starter.pid)
         return;
-    if (!engine->zygote.child.pid && !engine->quit && now >= engine->zygote.child.retry_us)
-        zygote_start(engine, &engine->zygote);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        struct environment *environment = &engine->environments[i];
+        if (!environment->zygote.child.pid && !engine->quit && now >= environment->zygote.child.retry_us)
+            zygote_start(engine, &environment->zygote);
+        zygote_recycle(engine, environment);
+    }
     if (!engine->front.pid && !engine->quit && !engine->draining && now >= engine->front.retry_us)
         front_start(engine);
     if (tls_wanted(engine) && !engine->tls.child.pid && !engine->quit && !engine->draining &&
         now >= engine->tls.child.retry_us)
         tls_start(engine);
-    zygote_recycle(engine);
 }
 
 void engine_balance(struct engine *engine)
@@ -239,7 +273,8 @@ void engine_balance(struct engine *engine)
     start_queued(engine);
     drop_odd_slots(engine);
     runs_refuse(engine);
-    refill(engine);
+    for (size_t i = 0; i < engine->environment_count; i++)
+        refill(engine, &engine->environments[i]);
     update_serving(engine);
 }
 
@@ -285,14 +320,13 @@ static void reap(struct engine *engine)
         if (pid <= 0)
             return;
         struct slot *slot = slot_of(engine, pid);
+        struct zygote *zygote = slot ? NULL : zygote_of(engine, pid);
         if (slot)
             slot_reaped(engine, slot, status, &usage);
         else if (pid == engine->front.pid)
             front_lost(engine, status);
-        else if (pid == engine->zygote.child.pid)
-            zygote_lost(engine, &engine->zygote, status);
-        else if (pid == engine->next_zygote.child.pid)
-            zygote_lost(engine, &engine->next_zygote, status);
+        else if (zygote)
+            zygote_lost(engine, zygote, status);
         else if (pid == engine->tls.child.pid)
             tls_lost(engine, status);
         else if (pid == engine->starter.pid)
@@ -349,11 +383,12 @@ static int look_at_clock(struct engine *engine)
             if (now < slot->state_us + ENTER_TIMEOUT_US)
                 SOONER(slot->state_us + ENTER_TIMEOUT_US);
             else
-                zygote_hangs(&engine->zygote);
+                zygote_hangs(&slot->environment->zygote);
         }
     }
-    for (int i = 0; i < 2; i++) {
-        const struct zygote *zygote = i ? &engine->next_zygote : &engine->zygote;
+    for (size_t i = 0; i < 2 * engine->environment_count; i++) {
+        const struct environment *environment = &engine->environments[i / 2];
+        const struct zygote *zygote = i % 2 ? &environment->next_zygote : &environment->zygote;
         if (!zygote->child.pid || zygote->child.ready)
             continue;
         if (now < zygote->child.started_us + WARM_TIMEOUT_US)
@@ -367,21 +402,24 @@ static int look_at_clock(struct engine *engine)
         else
             front_hangs(engine);
     }
-    if (!engine->zygote.child.pid)
-        SOONER(engine->zygote.child.retry_us);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        const struct environment *environment = &engine->environments[i];
+        if (!environment->zygote.child.pid)
+            SOONER(environment->zygote.child.retry_us);
+        if (environment->spawn_retry_us > now)
+            SOONER(environment->spawn_retry_us);
+        if (environment->in_state[SLOT_WAITING] < environment->pool && engine->started_us + REFILL_WAIT_US > now)
+            SOONER(engine->started_us + REFILL_WAIT_US);
+        if (environment->zygote.child.ready)
+            SOONER(now + 60000000); /* recycling by age needs no better clock */
+    }
     if (!engine->front.pid && !engine->draining)
         SOONER(engine->front.retry_us);
     if (!engine->tls.child.pid && !engine->draining && tls_wanted(engine))
         SOONER(engine->tls.child.retry_us);
-    if (engine->spawn_retry_us > now)
-        SOONER(engine->spawn_retry_us);
     if (engine->draining)
         SOONER(engine->drain_deadline_us);
     SOONER(runs_deadline(engine));
-    if (engine->in_state[SLOT_WAITING] < engine->pool && engine->started_us + REFILL_WAIT_US > now)
-        SOONER(engine->started_us + REFILL_WAIT_US);
-    if (engine->zygote.child.ready)
-        SOONER(now + 60000000); /* recycling by age needs no better clock */
     if (engine->watchdog_us && now >= engine->watchdog_next_us) {
         service_tell("WATCHDOG=1");
         engine->watchdog_next_us = now + engine->watchdog_us;
@@ -505,7 +543,7 @@ int engine_serve(struct engine *engine)
         engine_balance(engine);
         if (engine->draining)
             drain_step(engine);
-        if (engine->front_once && engine->jail_failures >= FAILURES_MOST)
+        if (engine->front_once && engine->environments[ENVIRONMENT_DEFAULT].failures >= FAILURES_MOST)
             return 1;
     }
     return engine->failed ? 1 : engine->front_once ? engine->front_status : 0;
@@ -515,8 +553,11 @@ int engine_serve(struct engine *engine)
 
 void engine_grow(struct engine *engine)
 {
-    /* Runs, the pool, and those that are still dying. */
-    while (engine->slot_count < engine->concurrency + engine->pool + SPAWNS_AT_ONCE) {
+    /* Runs, the pools, and those that are still dying. */
+    size_t jails = engine->concurrency;
+    for (size_t i = 0; i < engine->environment_count; i++)
+        jails += engine->environments[i].pool + SPAWNS_AT_ONCE;
+    while (engine->slot_count < jails) {
         struct slot *slot = &engine->slots[engine->slot_count++];
         slot->pidfd = slot->control = slot->listener = slot->report = slot->out = slot->err = -1;
         slot->control_source = (struct source){SOURCE_CONTROL, slot};
@@ -533,19 +574,22 @@ int engine_open(struct engine *engine, struct fault *fault)
     sigset_t mask;
     engine->counts.started_s = (uint64_t)time(NULL);
     engine->unsent_tail = &engine->unsent_head;
-    engine->starter.socket = engine->front.socket = engine->zygote.child.socket = engine->next_zygote.child.socket = -1;
+    engine->starter.socket = engine->front.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
-    engine->zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->zygote};
-    engine->next_zygote.child.source = (struct source){SOURCE_ZYGOTE, &engine->next_zygote};
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        struct environment *environment = &engine->environments[i];
+        environment->limits = environment->wanted = engine->settings->limits;
+        zygote_open(&environment->zygote, environment);
+        zygote_open(&environment->next_zygote, environment);
+    }
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     engine->tls.child.source = (struct source){SOURCE_TLS, NULL};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
         return -1;
-    engine->slots = calloc(SETTINGS_POOL_MOST + SETTINGS_CONCURRENCY_MOST + SPAWNS_AT_ONCE, sizeof *engine->slots);
+    engine->slots = calloc(SLOTS_MOST, sizeof *engine->slots);
     if (!engine->slots)
         return fault_set(fault, "supervisor", "calloc", errno, "slots");
     engine_grow(engine);
-    engine->limits_wanted = engine->settings->limits;
     engine->watchdog_us = service_watchdog_us();
     if (runs_open(engine, fault))
         return -1;
@@ -572,16 +616,20 @@ void engine_close(struct engine *engine)
     for (size_t i = 0; i < engine->slot_count; i++)
         slot_kill(engine, &engine->slots[i], CAUSE_LOST);
     child_kill(&engine->front);
-    child_kill(&engine->zygote.child);
-    child_kill(&engine->next_zygote.child);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        child_kill(&engine->environments[i].zygote.child);
+        child_kill(&engine->environments[i].next_zygote.child);
+    }
     child_kill(&engine->tls.child);
     child_kill(&engine->starter);
     /* Clones that were never named to us end by themselves as their control sockets close. */
     for (size_t i = 0; i < engine->slot_count; i++) {
         drop_fd(&engine->slots[i].control);
     }
-    drop_fd(&engine->zygote.child.socket);
-    drop_fd(&engine->next_zygote.child.socket);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        drop_fd(&engine->environments[i].zygote.child.socket);
+        drop_fd(&engine->environments[i].next_zygote.child.socket);
+    }
     drop_fd(&engine->tls.child.socket);
     drop_fd(&engine->starter.socket);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)

@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 {
     struct wire_message message;
     struct sigaction term = {.sa_handler = on_term};
-    int status, received;
+    int status;
     if (argc < 4 || strcmp(argv[2], "--") != 0) {
         errno = 0;
         fail("instant PORT -- FRONT [ARGUMENTS]", NULL);
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &term, NULL);
     signal(SIGPIPE, SIG_IGN);
     set_up(argv[1]);
-    while (front >= 0 && (received = wire_receive(front, LINK_FRONT, false, &message)) == WIRE_OK) {
+    while (front >= 0 && wire_receive(front, LINK_FRONT, false, &message) == WIRE_OK) {
         if (message.type == WIRE_RUN)
             run(&message);
         wire_close_fds(&message);

@@ -4,8 +4,8 @@
 #include "log.h"
 #include "origins.h"
 #include "scope.h"
+#include "text.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -93,17 +93,16 @@ static bool id_fine(const char *id)
 
 void access_name(char id[REQUEST_ID_BYTES + 1], const char *given)
 {
+    static const char prefix[] = "req_";
     uint8_t random[16];
-    char *at = id;
     if (given && id_fine(given)) {
         memcpy(id, given, strlen(given) + 1);
         return;
     }
     if (getrandom(random, sizeof random, 0) != sizeof random)
         memset(random, 0, sizeof random);
-    at += snprintf(at, 5, "req_");
-    for (size_t i = 0; i < sizeof random; i++)
-        at += snprintf(at, 3, "%02x", random[i]);
+    memcpy(id, prefix, strlen(prefix));
+    text_hex(random, sizeof random, id + strlen(prefix));
 }
 
 /* ---- what stands in the head of every answer ---- */

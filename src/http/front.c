@@ -15,6 +15,7 @@
 
 enum {
     EVENTS = 256,
+    MHD_TURNS = 3,
     FDS_RESERVED = 2048,  /* descriptors kept for runs' pipes and memory files */
     LAST_WORDS_MS = 2000, /* for answers that are still on their way when the supervisor has gone */
 };
@@ -150,24 +151,25 @@ static void mhd_ready(struct front *front, struct watch *watch, uint32_t events)
     front->run_mhd = true;
 }
 
-static void run_mhd(struct front *front)
-{
-    MHD_UNSIGNED_LONG_LONG timeout;
-    /* MHD_get_timeout() does not know of connections that were resumed: run_mhd does. */
-    if (!front->run_mhd && (MHD_get_timeout(front->daemon, &timeout) != MHD_YES || timeout > 0))
-        return;
-    front->run_mhd = false;
-    if (MHD_run(front->daemon) != MHD_YES) {
-        log_event(LOG_ERROR, "libmicrohttpd failed");
-        front->done = true;
-        front->exit_status = 1;
-    }
-}
-
+/* MHD_get_timeout() does not know of connections that were resumed: run_mhd does. */
 static bool mhd_pending(struct front *front)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
     return front->run_mhd || (MHD_get_timeout(front->daemon, &timeout) == MHD_YES && timeout == 0);
+}
+
+/* After an answer it mostly wants two turns more, to find that there is nothing yet; in between there is as good as
+ * never anything for us. */
+static void run_mhd(struct front *front)
+{
+    for (int turn = 0; turn < MHD_TURNS && mhd_pending(front); turn++) {
+        front->run_mhd = false;
+        if (MHD_run(front->daemon) != MHD_YES) {
+            log_event(LOG_ERROR, "libmicrohttpd failed");
+            front->done = true;
+            front->exit_status = 1;
+        }
+    }
 }
 
 static void mhd_panic(void *context, const char *file, unsigned line, const char *reason)

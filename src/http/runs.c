@@ -1,9 +1,9 @@
 #include "runs.h"
 
 #include "scope.h"
+#include "text.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -80,8 +80,7 @@ int runs_name(const struct runs *runs, uint64_t owner, char name[RUN_NAME_BYTES 
     uint64_t ours = sum(runs, bytes, owner);
     memcpy(bytes + RANDOM_BYTES, &ours, sizeof ours);
     memcpy(name, prefix, PREFIX_BYTES);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(name + PREFIX_BYTES + 2 * i, 3, "%02x", bytes[i]);
+    text_hex(bytes, sizeof bytes, name + PREFIX_BYTES);
     return 0;
 }
 

@@ -1,7 +1,8 @@
 #include "digest.h"
 
+#include "text.h"
+
 #include <nettle/sha2.h>
-#include <stdio.h>
 
 _Static_assert(DIGEST_BYTES == SHA256_DIGEST_SIZE, "the same");
 
@@ -15,7 +16,6 @@ void digest_sha256(struct span bytes, uint8_t digest[DIGEST_BYTES])
 
 char *digest_hex(const uint8_t digest[DIGEST_BYTES], char text[DIGEST_HEX + 1])
 {
-    for (size_t i = 0; i < DIGEST_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    text_hex(digest, DIGEST_BYTES, text);
     return text;
 }

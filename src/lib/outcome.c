@@ -182,8 +182,9 @@ static void decide_killed(struct outcome *outcome, const struct facts *facts, co
 void outcome_decide(const struct facts *facts, const struct verdict *verdict, const struct limits *limits,
                     struct outcome *outcome)
 {
-    memset(outcome, 0, sizeof *outcome);
     outcome->status = STATUS_LOST; /* until something is known: never a success by default */
+    outcome->type[0] = outcome->message[0] = outcome->text[0] = 0;
+    outcome->line = 0;
     switch ((enum cause)facts->cause) {
     case CAUSE_OUTPUT:
         decide_limit(outcome, STATUS_OUTPUT_LIMIT, LIMIT_OUTPUT, limits);

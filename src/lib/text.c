@@ -52,6 +52,17 @@ struct span utf8_uncut(struct span text)
     return text;
 }
 
+char *text_hex(const uint8_t *bytes, size_t count, char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < count; i++) {
+        *text++ = digits[bytes[i] >> 4];
+        *text++ = digits[bytes[i] & 15];
+    }
+    *text = 0;
+    return text;
+}
+
 struct span text_span(const char *text)
 {
     return (struct span){(const uint8_t *)text, strlen(text)};

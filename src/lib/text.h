@@ -17,6 +17,10 @@ size_t utf8_prefix(struct span text);
 /* The text without an incomplete character at its end, as it is left where a limit cut it; other faults stay. */
 struct span utf8_uncut(struct span text);
 
+/* Two digits for each byte, and the end: text has 2 * count + 1 bytes. Returns where the end is. (By printf() the ids
+ * and hashes of one request were a quarter of the front's instructions.) */
+char *text_hex(const uint8_t *bytes, size_t count, char *text);
+
 /* The bytes of a C string. */
 struct span text_span(const char *text);
 

@@ -5,6 +5,7 @@
  * SIGTERM, and the front with it; its exit status is the front's. */
 #include "figures.h"
 #include "frames.h"
+#include "log.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ static void set_up(const char *port)
     setup.setup.max_connections = 1000;
     setup.setup.body_timeout_ms = setup.setup.idle_timeout_ms = setup.setup.heartbeat_ms = 60000;
     setup.setup.buffered_bytes = 256 << 20;
-    setup.setup.log_level = 3; /* warnings */
+    setup.setup.log_level = LOG_INFO; /* a line for each run, as by default */
     setup.fds[0] = memory_file(no_words, sizeof no_words - 1);
     setup.fds[1] = listener(port);
     state.state = (struct wire_state){.serving = SERVING_READY, .zygote = 1};
@@ -107,8 +108,7 @@ static void run(const struct wire_message *order)
 static void on_term(int number)
 {
     (void)number;
-    close(front); /* the front ends with it, and then we do */
-    front = -1;
+    shutdown(front, SHUT_RDWR); /* the front ends with it, and then we do */
 }
 
 static pid_t start_front(char **command)
@@ -143,12 +143,11 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &term, NULL);
     signal(SIGPIPE, SIG_IGN);
     set_up(argv[1]);
-    while (front >= 0 && wire_receive(front, LINK_FRONT, false, &message) == WIRE_OK) {
+    while (wire_receive(front, LINK_FRONT, false, &message) == WIRE_OK) {
         if (message.type == WIRE_RUN)
             run(&message);
         wire_close_fds(&message);
     }
-    if (front >= 0)
-        close(front);
+    close(front);
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

@@ -1,7 +1,6 @@
 #include "log.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,28 +48,51 @@ static void put_word(struct line *line, const char *text)
     put(line, text, strlen(text));
 }
 
+/* Length of what stands for itself in a JSON string. */
+static size_t plain(const char *text)
+{
+    size_t length = 0;
+    for (; (unsigned char)text[length] >= 0x20 && (unsigned char)text[length] < 0x7f; length++) {
+        if (text[length] == '"' || text[length] == '\\')
+            break;
+    }
+    return length;
+}
+
 static void put_string(struct line *line, const char *text)
 {
+    enum { MOST = LINE_BYTES - 64 };
     put(line, "\"", 1);
-    for (; *text; text++) {
-        unsigned char byte = (unsigned char)*text;
+    for (;;) {
+        size_t length = plain(text), room = line->length < MOST ? MOST - line->length : 0;
+        put(line, text, length < room ? length : room);
+        text += length;
+        unsigned char byte = (unsigned char)*text++;
         char escape[8];
+        if (byte == 0)
+            break;
         if (byte == '"' || byte == '\\')
-            put(line, (char[]){'\\', *text}, 2);
+            put(line, (char[]){'\\', (char)byte}, 2);
         else if (byte < 0x20 || byte == 0x7f)
             put(line, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", byte));
-        else if (byte >= 0x80) /* our own words are ASCII; a path or address may not be, and may be cut anywhere */
+        else /* our own words are ASCII; a path or address may not be, and may be cut anywhere */
             put(line, "?", 1);
-        else if (line->length < LINE_BYTES - 64)
-            put(line, text, 1);
     }
     line->text[line->length++] = '"';
 }
 
+/* By hand: an audit line has ten of them, and is written for each run. */
 static void put_number(struct line *line, int64_t number)
 {
     char text[24];
-    put(line, text, (size_t)snprintf(text, sizeof text, "%" PRId64, number));
+    size_t at = sizeof text;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do
+        text[--at] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0)
+        text[--at] = '-';
+    put(line, text + at, sizeof text - at);
 }
 
 /* What people read without quotes. */

@@ -146,8 +146,8 @@ int identity_apply(const struct jail_plan *plan, const struct jail_cell *cell, s
     if (plan->run_sets_ids && (syscall(SYS_setresgid, cell->uid, cell->uid, cell->uid) ||
                                syscall(SYS_setresuid, cell->uid, cell->uid, cell->uid)))
         return fault_set(fault, LAYER, "setresuid", errno, "%" PRIu32, cell->uid);
-    /* Only a new user namespace has given any; the zygote had none. */
-    if ((plan->namespaces & CLONE_NEWUSER) && bar_capabilities(fault))
+    /* Only a new user namespace has given any, ours or a tool's; the zygote had none. */
+    if (((plan->namespaces & CLONE_NEWUSER) || (plan->engine && may_bar())) && bar_capabilities(fault))
         return -1;
     if (drop_capabilities(0, fault))
         return -1;

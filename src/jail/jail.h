@@ -52,6 +52,11 @@ enum layer_id {
  */
 #define WALL_FORKS (UINT32_C(1) << 28)
 
+/* Who makes the namespaces and the root of each run: our own clone, or a jail that people already trust, which is
+ * started around it (outer.h). */
+enum jail_engine { ENGINE_CLONE, ENGINE_BUBBLEWRAP, ENGINE_NSJAIL, ENGINE_COUNT };
+extern const char *const engine_names[ENGINE_COUNT + 1]; /* NULL at the end */
+
 /* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs get a user
  * namespace: they map their own ids by it (unless plan->supervisor_maps) and forbid nested ones. The run closes it in
  * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
@@ -67,6 +72,7 @@ struct jail_plan {
     uint32_t namespaces;          /* CLONE_NEW… bits that each run gets anew */
     uint32_t template_namespaces; /* CLONE_NEW… bits that the zygote gets once and runs inherit, empty */
     uint32_t landlock_abi;
+    uint32_t engine;      /* enum jail_engine */
     bool supervisor_maps; /* the supervisor (CAP_SETUID) maps each run to a kernel uid of its own; else the run maps
                              itself to the zygote's uid */
     bool run_sets_ids;    /* no user namespaces, but CAP_SETUID: the run takes its own kernel uid; the zygote keeps that
@@ -122,8 +128,8 @@ struct attack_class {
 extern const struct attack_class attack_classes[];
 extern const size_t attack_class_count;
 
-/* Probes every layer and fills *plan and reports[LAYER_COUNT]. *plan is zero but for its limits (and, in a test build,
- * what is to be left out). Leaves nothing behind. Blocks for some milliseconds. */
+/* Probes every layer and fills *plan and reports[LAYER_COUNT]. *plan is zero but for its limits and its engine (and, in
+ * a test build, what is to be left out). Leaves nothing behind. Blocks for some milliseconds. */
 void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]);
 
 /* The first class that has fewer than `walls` walls among `layers`, or NULL when all have. One is enough where more

@@ -22,6 +22,20 @@ int root_apply(const struct jail_plan *plan, uint64_t disk_bytes, struct fault *
 int root_enter_box(const struct jail_cell *cell, struct fault *fault);
 int root_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count, struct fault *fault);
 
+/* Each path that the root shows, the policy's and `extra`, once, shorter ones before what lies below them. */
+struct root_item {
+    const char *at, *source; /* of a mount */
+    const char *link;        /* what a symbolic link at `at` says; NULL: a mount */
+    bool device;
+};
+int root_items(const struct jail_path *extra, size_t extra_count, int (*each)(const struct root_item *item, void *with),
+               void *with, struct fault *fault);
+/* In a run whose root another made: whether it is what root_template() would have made. Mounts the run's tmpfs. */
+int root_check(struct fault *fault);
+
+/* In place of both probes above where a tool makes a run's namespaces (outer.c). */
+int outer_probe(struct jail_plan *plan, struct layer_report *report);
+
 int identity_probe(struct jail_plan *plan, struct layer_report *report);
 int identity_arm(const struct jail_plan *plan, struct fault *fault);
 int identity_apply(const struct jail_plan *plan, const struct jail_cell *cell, struct fault *fault);

@@ -143,16 +143,17 @@ int namespaces_arm(const struct jail_plan *plan, struct fault *fault)
 {
     zygote_uid = geteuid();
     zygote_gid = getegid();
-    if ((plan->namespaces & CLONE_NEWUSER) && fcntl(JAIL_PROC_FD, F_SETFD, FD_CLOEXEC))
+    if (((plan->namespaces & CLONE_NEWUSER) || plan->engine) && fcntl(JAIL_PROC_FD, F_SETFD, FD_CLOEXEC))
         return fault_set(fault, LAYER, "fcntl", errno, "descriptor of /proc");
     return 0;
 }
 
 int namespaces_apply(const struct jail_plan *plan, struct fault *fault)
 {
-    if (!(plan->namespaces & CLONE_NEWUSER))
+    bool own = plan->namespaces & CLONE_NEWUSER;
+    if (!own && !plan->engine)
         return 0;
-    if (!plan->supervisor_maps && map_self(JAIL_PROC_FD, zygote_uid, zygote_gid, fault))
+    if (own && !plan->supervisor_maps && map_self(JAIL_PROC_FD, zygote_uid, zygote_gid, fault))
         return -1;
     if (plan->nesting_stopped && write_at(JAIL_PROC_FD, "sys/user/max_user_namespaces", "0", fault))
         return -1;
@@ -160,7 +161,7 @@ int namespaces_apply(const struct jail_plan *plan, struct fault *fault)
     /* Now, because files can only be made by ids that exist in the file system's user namespace (EOVERFLOW). It keeps
      * the capabilities: the kernel takes them from a change away from uid 0 only. Raw calls: glibc's would signal
      * threads that it remembers from the zygote. */
-    if (syscall(SYS_setresgid, RUN_UID, RUN_UID, RUN_UID) || syscall(SYS_setresuid, RUN_UID, RUN_UID, RUN_UID))
+    if (own && (syscall(SYS_setresgid, RUN_UID, RUN_UID, RUN_UID) || syscall(SYS_setresuid, RUN_UID, RUN_UID, RUN_UID)))
         return fault_set(fault, LAYER, "setresuid", errno, "%d in the new user namespace", RUN_UID);
     return 0;
 }
@@ -211,6 +212,8 @@ int namespaces_probe(struct jail_plan *plan, struct layer_report *report)
 {
     bool root = geteuid() == 0, own_uids = plan->run_uid_count > 0;
     int tried = 0;
+    if (plan->engine)
+        return outer_probe(plan, report);
     for (size_t i = 0; i < COUNT(ways); i++) {
         struct fault fault;
         struct jail_plan attempt = *plan;

@@ -77,7 +77,7 @@ int rlimits_arm(const struct jail_plan *plan, struct fault *fault)
         ceiling[i] = have.rlim_max;
     }
     counts_apart = plan->supervisor_maps || plan->run_sets_ids ||
-                   ((jail_clone_flags(plan) & CLONE_NEWUSER) && is_counted_by_namespace());
+                   (((jail_clone_flags(plan) & CLONE_NEWUSER) || plan->engine) && is_counted_by_namespace());
     return measure_base(fault);
 }
 

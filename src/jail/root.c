@@ -279,14 +279,35 @@ static int enter(int root, struct fault *fault)
     return 0;
 }
 
-static int build(struct tree *tree, const struct jail_path *extra, size_t extra_count, struct fault *fault)
+static int collect_all(struct tree *tree, const struct jail_path *extra, size_t extra_count, struct fault *fault)
 {
     for (size_t i = 0; i < policy_path_count + extra_count; i++) {
         if (collect(tree, i < policy_path_count ? &policy_paths[i] : &extra[i - policy_path_count], fault))
             return -1;
     }
     prune(tree);
-    if (copy_mounts(tree, fault))
+    return 0;
+}
+
+int root_items(const struct jail_path *extra, size_t extra_count, int (*each)(const struct root_item *item, void *with),
+               void *with, struct fault *fault)
+{
+    auto_free struct tree *tree = calloc(1, sizeof *tree);
+    if (!tree)
+        return fault_set(fault, LAYER, "calloc", ENOMEM, "tree");
+    int result = collect_all(tree, extra, extra_count, fault);
+    for (size_t i = 0; result == 0 && i < tree->count; i++) {
+        struct shown *shown = &tree->shown[i];
+        struct stat status = {0};
+        bool device = !shown->link && lstat(shown->source, &status) == 0 && S_ISCHR(status.st_mode);
+        result = each(&(struct root_item){shown->at, shown->source, shown->link, device}, with);
+    }
+    return result; /* NOLINT(clang-analyzer-unix.Malloc): the texts go with the process, which is about to exec */
+}
+
+static int build(struct tree *tree, const struct jail_path *extra, size_t extra_count, struct fault *fault)
+{
+    if (collect_all(tree, extra, extra_count, fault) || copy_mounts(tree, fault))
         return -1;
     umask(022);
     /* The paths to show have been taken: before, inside a chroot that the server may have been started in. */
@@ -355,6 +376,12 @@ static int check_run(struct fault *fault)
     return 0;
 }
 
+int root_check(struct fault *fault)
+{
+    static const struct jail_plan plan = {.limits.value[LIMIT_INODES] = 64};
+    return root_apply(&plan, UINT64_C(1) << 20, fault) || check_run(fault) ? -1 : 0;
+}
+
 static int rehearse_plan(void *plan, struct fault *fault)
 {
     return rehearse(plan, true, check_run, fault);
@@ -364,8 +391,9 @@ int root_probe(struct jail_plan *plan, struct layer_report *report)
 {
     if (!(plan->layers & LAYER_BIT(LAYER_NAMESPACES)))
         return fault_set(&report->fault, LAYER, "mount", EPERM, "the namespaces layer does not hold");
-    if (in_child(LAYER, rehearse_plan, plan, &report->fault))
+    if (!plan->engine && in_child(LAYER, rehearse_plan, plan, &report->fault)) /* a tool's was tried with the rest */
         return -1;
-    snprintf(report->how, sizeof report->how, "read-only, %zu host paths; a tmpfs for each run", policy_path_count);
+    snprintf(report->how, sizeof report->how, "read-only, %zu host paths%s%s; a tmpfs for each run", policy_path_count,
+             plan->engine ? ", by " : "", plan->engine ? engine_names[plan->engine] : "");
     return 0;
 }

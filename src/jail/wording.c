@@ -12,6 +12,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+const char *const engine_names[ENGINE_COUNT + 1] = {
+    [ENGINE_CLONE] = "clone", [ENGINE_BUBBLEWRAP] = "bubblewrap", [ENGINE_NSJAIL] = "nsjail"};
+
 const char *const layer_names[LAYER_COUNT] = {
     [LAYER_CGROUP] = "cgroup",     [LAYER_NAMESPACES] = "namespaces", [LAYER_ROOT] = "root",
     [LAYER_IDENTITY] = "identity", [LAYER_RLIMITS] = "rlimits",       [LAYER_LANDLOCK] = "landlock",

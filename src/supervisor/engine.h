@@ -17,6 +17,7 @@
 #include "interpreter.h"
 #include "jail.h"
 #include "listen.h"
+#include "outer.h"
 #include "owners.h"
 #include "queue.h"
 #include "relay.h"
@@ -82,8 +83,10 @@ struct slot {
     uint64_t disk_bytes;
     uint32_t layers;
     uint32_t uid;
-    pid_t pid;
-    int pidfd, control, listener;
+    pid_t pid;    /* our child: wait4() tells of it */
+    pid_t script; /* the process that runs the script: the same, or the child of the tool that is put around it */
+    int pidfd;    /* of the script's, once it is known */
+    int control, listener;
     int report, out, err; /* read ends, until the front has them */
     struct cgroup *cgroup;
     struct box *box; /* where the root layer does not hold; of this life */
@@ -174,6 +177,9 @@ struct engine {
     int argc; /* what they were read from */
     char **argv;
     struct jail_plan plan;
+    struct jail_plan programs_plan; /* for the front and the TLS process: as if the engine were our own */
+    struct outer outer;             /* where it is not */
+    char tool[4096];
     struct layer_report reports[LAYER_COUNT];
     struct cgroups *cgroups;
     struct boxes *boxes; /* NULL where each run has a tmpfs */

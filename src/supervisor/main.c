@@ -129,6 +129,13 @@ static void usage_of(const struct subcommand *command)
 
 /* ---- what all commands share ---- */
 
+static int fail(const struct fault *fault)
+{
+    char text[768];
+    fprintf(stderr, "safe-script: %s\n", fault_text(fault, text, sizeof text));
+    return 1;
+}
+
 /* The directory of our other executables: beside this one in a build tree, else where they are installed. */
 static int find_library(char *library, size_t size, struct fault *fault)
 {
@@ -168,10 +175,38 @@ static int open_boxes(struct engine *engine, struct settings *settings, struct f
     return 0;
 }
 
+/* The tool that is to be put around each run, if any. */
+static int find_tool(struct engine *engine, const struct settings *settings, struct fault *fault)
+{
+    const char *const names[] = {[ENGINE_BUBBLEWRAP] = settings->bubblewrap, [ENGINE_NSJAIL] = settings->nsjail};
+    engine->plan.engine = (uint32_t)settings->engine;
+    if (settings->engine == ENGINE_CLONE)
+        return 0;
+    if (find_library(engine->library, sizeof engine->library, fault) ||
+        outer_find(names[settings->engine], engine->tool, sizeof engine->tool, fault))
+        return -1;
+    engine->outer = (struct outer){(uint32_t)settings->engine, engine->tool, settings->nsjail_config, engine->library};
+    outer_use(&engine->outer);
+    return 0;
+}
+
+/* Probes the jail, and what there is for our own processes where a tool is to make the runs'. */
+static void probe(struct engine *engine)
+{
+    struct layer_report reports[LAYER_COUNT];
+    jail_probe(&engine->plan, engine->reports);
+    engine->programs_plan = engine->plan;
+    if (engine->plan.engine == ENGINE_CLONE)
+        return;
+    engine->programs_plan = (struct jail_plan){.limits = engine->plan.limits};
+    jail_probe(&engine->programs_plan, reports);
+}
+
 /* Loads settings and probes the jail. Returns an exit status, 0 to go on. */
 static int prepare(struct engine *engine, struct settings *settings, int argc, char **argv, struct rest *rest,
                    bool checkable)
 {
+    struct fault fault;
     if (settings_load(settings, argc, argv, rest)) {
         fprintf(stderr, "safe-script: %s\n", settings->error);
         return EXIT_USAGE;
@@ -193,7 +228,11 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
 #endif
     engine->epoll = engine->signal_fd = engine->description = engine->keys = engine->tls_program.fd = -1;
     engine->tls = (struct tls){{.socket = -1}, {-1, -1}, {-1, -1}, {-1, -1}, .asked = false};
-    jail_probe(&engine->plan, engine->reports);
+    if (find_tool(engine, settings, &fault)) {
+        fail(&fault);
+        return EXIT_USAGE;
+    }
+    probe(engine);
     return 0;
 }
 
@@ -204,13 +243,6 @@ static int refuse_rest(const char *command, const struct rest *rest)
     fprintf(stderr, "safe-script %s: unknown argument \"%s\" (see safe-script %s --help)\n", command, rest->argument[0],
             command);
     return EXIT_USAGE;
-}
-
-static int fail(const struct fault *fault)
-{
-    char text[768];
-    fprintf(stderr, "safe-script: %s\n", fault_text(fault, text, sizeof text));
-    return 1;
 }
 
 /* What the front answers without asking: a line for each body. */

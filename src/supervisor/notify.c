@@ -45,7 +45,7 @@ static bool signal_masks(const struct slot *slot, uint64_t *blocked, uint64_t *i
     char path[40], text[4096];
     static const char *const names[] = {"\nSigBlk:\t", "\nSigIgn:\t", "\nSigCgt:\t"};
     uint64_t *const masks[] = {blocked, ignored, caught};
-    snprintf(path, sizeof path, "/proc/%d/status", slot->pid);
+    snprintf(path, sizeof path, "/proc/%d/status", slot->script);
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (length <= 0)
@@ -125,7 +125,8 @@ static void asked_signal_by_number(struct slot *slot, const struct seccomp_notif
     bool process = notice->data.nr == SYS_kill;
     int target = (int)notice->data.args[0];
     int number = (int)notice->data.args[process ? 1 : 2];
-    bool own = target == slot->pid || (process && (target == 0 || target == -slot->pid)); /* its session is its own */
+    bool own =
+        target == slot->script || (process && (target == 0 || target == -slot->script)); /* its session is its own */
     if (!own) {
         count_denial(&slot->facts, notice->data.nr, 0);
         slot->refusals++;

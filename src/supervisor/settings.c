@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include "jail.h"
 #include "log.h"
 #include "origins.h"
 #include "scope.h"
@@ -18,6 +19,7 @@ enum kind {
     KIND_TEXT,
     KIND_ORIGINS,
     KIND_SWITCH,
+    KIND_ENGINE,
     KIND_LIST,
     KIND_COUNT,
     KIND_MILLISECONDS,
@@ -44,6 +46,14 @@ static const struct row {
     {"tls_key", KIND_TEXT, AT(tls_key), NULL, 0, 0, "PEM file with its private key", true},
     {"python", KIND_TEXT, AT(python), "/usr/bin/python3", 0, 0,
      "the CPython (3.9 or later, a venv's too) that runs scripts"},
+    {"engine", KIND_ENGINE, AT(engine), "clone", 0, 0,
+     "what makes a run's namespaces and root: clone (of a warm interpreter), or bubblewrap or nsjail, started for each "
+     "run"},
+    {"bubblewrap", KIND_TEXT, AT(bubblewrap), "bwrap", 0, 0,
+     "the program, for engine = bubblewrap: a path, or a name on PATH"},
+    {"nsjail", KIND_TEXT, AT(nsjail), "nsjail", 0, 0, "the program (3.4 or later), for engine = nsjail: likewise"},
+    {"nsjail_config", KIND_TEXT, AT(nsjail_config), NULL, 0, 0,
+     "a configuration of your own for it (default: the shipped nsjail.cfg)"},
     {"box_directory", KIND_TEXT, AT(box_directory), NULL, 0, 0,
      "where runs work when no tmpfs can be mounted for them (default: /dev/shm, /tmp or /var/tmp)"},
     {"pool", KIND_COUNT, AT(pool), NULL, 1, SETTINGS_POOL_MOST, "jails kept waiting for a request (default: by cores)",
@@ -154,6 +164,8 @@ static int set_row(struct settings *settings, const char *where, const struct ro
         return 0;
     case KIND_SWITCH:
         return set_choice(settings, where, switch_names, text, (uint64_t *)(void *)field);
+    case KIND_ENGINE:
+        return set_choice(settings, where, engine_names, text, (uint64_t *)(void *)field);
     case KIND_LEVEL:
         return set_choice(settings, where, log_level_names, text, (uint64_t *)(void *)field);
     case KIND_FORMAT:

@@ -18,8 +18,10 @@ struct settings {
     size_t listen_count;
     const char *tls_certificate, *tls_key; /* NULL: no address speaks TLS */
     const char *python;
-    const char *box_directory;         /* NULL: found */
-    uint64_t pool, concurrency, queue; /* 0: chosen from the machine's cores and memory */
+    uint64_t engine;                                 /* enum jail_engine */
+    const char *bubblewrap, *nsjail, *nsjail_config; /* the last: NULL: ours */
+    const char *box_directory;                       /* NULL: found */
+    uint64_t pool, concurrency, queue;               /* 0: chosen from the machine's cores and memory */
     uint64_t queue_timeout_ms;
     uint64_t port; /* PORT in the environment; 0: none, or another address was given, too */
     const char *cors_origins;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -131,13 +132,14 @@ static int slot_prepare_cgroup(struct engine *engine, struct slot *slot, struct 
 }
 
 /* What SPAWN takes along: the run's ends of its pipes, its cgroup, its box. */
-static void spawn_describe(const struct slot *slot, const struct ends *ends, struct wire_message *message)
+static void spawn_describe(const struct jail_plan *plan, const struct slot *slot, const struct ends *ends,
+                           struct wire_message *message)
 {
     *message = (struct wire_message){.type = WIRE_SPAWN, .fd_count = 4};
     message->spawn = (struct wire_spawn){.slot = slot->serial, .disk_bytes = slot->disk_bytes, .uid = slot->uid};
     memcpy(message->fds, ends->fds, sizeof ends->fds);
     int into = slot->cgroup ? cgroup_clone_fd(slot->cgroup) : -1;
-    if (into >= 0) {
+    if (into >= 0 && plan->engine == ENGINE_CLONE) { /* a tool around the run would be in it, too */
         message->spawn.has_cgroup = 1;
         message->fds[message->fd_count++] = into;
     } else if (slot->cgroup) {
@@ -174,7 +176,7 @@ void slot_spawn(struct engine *engine, struct environment *environment, uint64_t
     slot->refusals = slot->signals = slot->answers = 0;
     slot->oom_looks = 0;
     slot->layers = 0;
-    slot->pid = 0;
+    slot->pid = slot->script = 0;
     slot->uid = 0;
     slot->facts = (struct facts){0};
     if (engine->plan.supervisor_maps || engine->plan.run_sets_ids)
@@ -199,7 +201,7 @@ void slot_spawn(struct engine *engine, struct environment *environment, uint64_t
         return;
     }
     struct wire_message message;
-    spawn_describe(slot, &ends, &message);
+    spawn_describe(&engine->plan, slot, &ends, &message);
     int sent = wire_send(environment->zygote.child.socket, &message);
     ends_close(&ends);
     if (sent != WIRE_OK) {
@@ -254,7 +256,7 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
         slot_free(engine, slot);
         return;
     }
-    slot->pid = pid;
+    slot->pid = slot->script = pid;
     slot_set_state(engine, slot, SLOT_ENTERING);
     if (engine->plan.supervisor_maps && starter_map(engine, slot->pid, slot->uid, &fault)) {
         spawn_failed(engine, environment, &fault);
@@ -265,6 +267,24 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     wire_send(slot->control, &enter);
     if (engine_watch(engine, slot->control, &slot->control_source))
         slot_kill(engine, slot, CAUSE_LOST);
+}
+
+/* Where a tool is put around the run, our child is the tool. It ends once all inside has ended, so what is to be
+ * watched and killed is its child: the first process of the run's pid namespace, which has just told us that it is
+ * jailed. */
+static bool find_script(const struct engine *engine, struct slot *slot)
+{
+    if (engine->plan.engine == ENGINE_CLONE)
+        return true;
+    slot->script = watch_only_child(slot->pid);
+    int pidfd = slot->script ? (int)syscall(SYS_pidfd_open, slot->script, 0) : -1;
+    if (pidfd < 0 || watch_only_child(slot->pid) != slot->script) {
+        scope_close(&pidfd);
+        return false;
+    }
+    drop_fd(&slot->pidfd);
+    slot->pidfd = pidfd;
+    return true;
 }
 
 /* JAILED or JAIL_FAILED, before a byte of a script has reached the run; anything else is its end. */
@@ -285,7 +305,7 @@ void slot_control(struct engine *engine, struct slot *slot)
             slot->layers |= LAYER_BIT(LAYER_CGROUP);
         slot->listener = message.fd_count ? message.fds[0] : -1;
         slot->notified = message.fd_count > 0;
-        if ((engine->plan.layers & ~slot->layers) == 0 &&
+        if ((engine->plan.layers & ~slot->layers) == 0 && find_script(engine, slot) &&
             (slot->listener < 0 || engine_watch(engine, slot->listener, &slot->listener_source) == 0)) {
             slot->environment->failures = 0;
             engine->counts.jails_made++;
@@ -371,7 +391,7 @@ static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
         *out_of_memory = usage.oom_kills > 0;
         return usage.cpu_us;
     }
-    clockid_t clock = (clockid_t)((~(unsigned)slot->pid << 3) | 2); /* CPUCLOCK_SCHED of that process */
+    clockid_t clock = (clockid_t)((~(unsigned)slot->script << 3) | 2); /* CPUCLOCK_SCHED of that process */
     if (clock_gettime(clock, &time))
         return 0;
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
@@ -399,7 +419,7 @@ static bool box_is_overfull(struct slot *slot, const struct limits *limits)
 /* In place of a cgroup. */
 static void look_at_process(struct engine *engine, struct slot *slot, const struct limits *limits)
 {
-    struct watched watched = watch_process(slot->pid);
+    struct watched watched = watch_process(slot->script);
     if (watched.memory_bytes > slot->facts.memory_peak_bytes)
         slot->facts.memory_peak_bytes = watched.memory_bytes;
     if (watched.threads > slot->facts.processes_peak)
@@ -508,12 +528,25 @@ void slots_end_orphans(struct engine *engine)
     }
 }
 
+/* A tool that was itself killed has not waited for what is inside, whose own end the kernel has ordered. */
+static void end_inside(const struct engine *engine, const struct slot *slot, int status)
+{
+    enum { PATIENCE_MS = 1000 };
+    struct pollfd inside = {.fd = slot->pidfd, .events = POLLIN};
+    if (engine->plan.engine == ENGINE_CLONE || !WIFSIGNALED(status) || slot->script == slot->pid || slot->pidfd < 0)
+        return;
+    syscall(SYS_pidfd_send_signal, slot->pidfd, SIGKILL, NULL, 0);
+    poll(&inside, 1, PATIENCE_MS);
+}
+
 /* The kernel's last word: the process has ended, and with a pid namespace everything in it. */
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage)
 {
     struct run *run = slot->run;
     struct fault fault;
     slot->run = NULL;
+    end_inside(engine, slot, status);
+    status = outer_status(engine->plan.engine, status);
     if (!run) {
         if (slot->state == SLOT_WAITING || slot->state == SLOT_ENTERING)
             log_event(LOG_WARNING, "a waiting jail ended", log_number("pid", slot->pid), log_number("status", status));

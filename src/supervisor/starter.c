@@ -80,7 +80,7 @@ static void take_descriptors(bool keep_streams)
 static int program_template(struct engine *engine, const struct program *program, uint32_t uid, struct fault *fault)
 {
     struct jail_path path = {.host = program->path};
-    struct jail_plan plan = engine->plan;
+    struct jail_plan plan = engine->programs_plan;
     plan.zygote_uid = uid;
     plan.namespaces = 0; /* it makes no runs */
     plan.run_sets_ids = false;
@@ -124,6 +124,31 @@ static void zygote_fail(const struct fault *fault)
     _exit(1);
 }
 
+/* Another make of jail is put around each run, so nothing is around the one who begins them but its uid. */
+static void launcher_exec(struct engine *engine, const struct jail_path *paths, size_t count, char *const argv[],
+                          char *const environment[])
+{
+    struct words words = {.count = 0};
+    struct jail_plan plan = engine->plan;
+    struct fault fault;
+    char launcher[sizeof engine->library + 32];
+    snprintf(launcher, sizeof launcher, "%s/safe-script-launch", engine->library);
+    words_add(&words, launcher);
+    words_add(&words, engine->interpreter.version);
+    if (outer_command(&engine->outer, paths, count, &words, &fault))
+        zygote_fail(&fault);
+    for (size_t i = 0; argv[i]; i++)
+        words_add(&words, argv[i]);
+    plan.layers &= LAYER_BIT(LAYER_IDENTITY);
+    plan.template_namespaces = 0;
+    if (jail_template(&plan, NULL, 0, &fault))
+        zygote_fail(&fault);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    execve(launcher, (char *const *)(uintptr_t)words.word, environment);
+    fault_set(&fault, "engine", "exec", errno, "%s", launcher);
+    zygote_fail(&fault);
+}
+
 static void zygote_exec(struct engine *engine)
 {
     /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in
@@ -160,12 +185,14 @@ static void zygote_exec(struct engine *engine)
         stack.rlim_cur = JAIL_THREAD_STACK;
         setrlimit(RLIMIT_STACK, &stack);
     }
-    if (jail_template(&engine->plan, paths, count, &fault))
-        zygote_fail(&fault);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     /* argv[0] with its path: a venv's python finds its prefix by it. */
     const char *const argv[] = {
         interpreter->executable, "-I", "-B", "-X", "utf8", rooted ? JAIL_LIB "/bootstrap.py" : bootstrap, "3", NULL};
+    if (engine->plan.engine != ENGINE_CLONE)
+        launcher_exec(engine, paths, count, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
+    if (jail_template(&engine->plan, paths, count, &fault))
+        zygote_fail(&fault);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     execve(interpreter->executable, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
     fault_set(&fault, "interpreter", "exec", errno, "%s", interpreter->executable);
     zygote_fail(&fault);

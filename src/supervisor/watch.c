@@ -33,6 +33,19 @@ static bool has_children(pid_t pid)
     return found;
 }
 
+pid_t watch_only_child(pid_t pid)
+{
+    char path[64], text[64], *end = text;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (length <= 0)
+        return 0;
+    text[length] = 0;
+    long child = strtol(text, &end, 10);
+    return child > 0 && strspn(end, " ") == strlen(end) ? (pid_t)child : 0;
+}
+
 struct watched watch_process(pid_t pid)
 {
     char path[40], text[4096];

@@ -12,6 +12,9 @@ struct watched {
     bool children; /* it has made a process: where nothing counts them, a run may have none */
 };
 
+/* The one child that a process of one thread has; 0 where there is none, or are several. */
+pid_t watch_only_child(pid_t pid);
+
 /* All zero where the process has gone. */
 struct watched watch_process(pid_t pid);
 

@@ -1,20 +1,20 @@
 /* The zygote: a warm interpreter that clones itself on order. The extension module `_safe_script`.
  *
  * It believes the supervisor, whose messages come through the wire table, and reads no byte that a script wrote. Its
- * only thread is in serve_orders() for ever; no Python code runs there but the fork hooks of the libraries. */
+ * only thread takes orders for ever; no Python code runs there but the fork hooks of the libraries. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "child.h"
 #include "clone.h"
 #include "jail.h"
+#include "orders.h"
 #include "scope.h"
 #include "script.h"
 #include "wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,23 +61,13 @@ static void spawn(struct wire_message *order)
     scope_close(&pidfd);
 }
 
-static _Noreturn void serve_orders(void)
+/* Begun for one run, inside a jail of another make: the order waits with the plan, and there is nobody to answer. */
+static _Noreturn void run_alone(void)
 {
-    for (;;) {
-        struct wire_message order;
-        int result = wire_receive(supervisor, LINK_ZYGOTE, true, &order);
-        if (result == WIRE_AGAIN) {
-            struct pollfd socket = {.fd = supervisor, .events = POLLIN};
-            poll(&socket, 1, -1);
-            continue;
-        }
-        bool sound = result == WIRE_OK && order.type == WIRE_SPAWN && order.spawn.has_cgroup <= 1 &&
-                     order.spawn.joins <= WIRE_FDS &&
-                     (uint32_t)order.fd_count == SPAWN_CGROUP + order.spawn.has_cgroup + order.spawn.joins;
-        if (!sound)
-            _exit(result == WIRE_CLOSED ? 0 : 1);
-        spawn(&order);
-    }
+    struct wire_message order;
+    if (!orders_next(supervisor, &order))
+        _exit(1);
+    child_run(&plan, &order);
 }
 
 /* "CPython 3.11.2" */
@@ -121,8 +111,12 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
         _exit(1);
     if (jail_arm(&plan, &fault) || clone_prepare(&fault) || clone_check_threads(script_threads(), &fault))
         refuse(&fault);
+    if (plan.engine != ENGINE_CLONE)
+        run_alone();
     say_ready();
-    serve_orders();
+    for (struct wire_message order; orders_next(supervisor, &order);)
+        spawn(&order);
+    _exit(0);
 }
 
 static PyObject *zygote_prepare(PyObject *Py_UNUSED(module), PyObject *arguments)

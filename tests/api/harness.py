@@ -34,7 +34,7 @@ BUILD = pathlib.Path(os.environ.get("SAFE_SCRIPT_BUILD", REPOSITORY / "build")).
 PYTHON = os.environ.get("SAFE_SCRIPT_TEST_PYTHON")
 FLAGS = os.environ.get("SAFE_SCRIPT_TEST_FLAGS", "").split()
 START = os.environ.get("SAFE_SCRIPT_TEST_START", "").split()
-PARTS = ("safe-script", "safe-script-http", "safe-script-tls", "safe-script-run", "_safe_script.abi3.so", "bootstrap.py")
+PARTS = ("safe-script", "safe-script-http", "safe-script-tls", "safe-script-run", "safe-script-launch", "nsjail.cfg", "_safe_script.abi3.so", "bootstrap.py")
 
 IS_ROOT = os.geteuid() == 0
 MODES = ("root", "user") if IS_ROOT else ("user",)

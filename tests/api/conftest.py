@@ -12,8 +12,12 @@ from harness import BUILD, IS_ROOT, MODES, PARTS, PATIENCE, Server, Traces
 _numbers = itertools.count()
 
 
-def pytest_configure():
+def pytest_configure(config):
     harness.become_subreaper()
+    if IS_ROOT and hasattr(config, "workerinput"):  # one of several at the same time (pytest-xdist)
+        base = pathlib.Path(config.option.basetemp)
+        harness.place_of_own(base.with_name(base.name + "-place"))
+        base.parent.mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(scope="session")

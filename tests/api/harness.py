@@ -18,6 +18,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -41,7 +42,7 @@ MODES = ("root", "user") if IS_ROOT else ("user",)
 NOBODY = "65534"
 
 PATIENCE = 60  # seconds that anything may take on a busy machine; only ever waited out when something is wrong
-STOPPING = 15  # seconds within which SIGTERM must have ended an idle server
+STOPPING = 60  # seconds within which SIGTERM must have ended an idle server, on a busy machine
 
 LONG = ("--limits.wall_ms", "120s", "--limits.cpu_ms", "120s")  # for runs that a test ends itself
 HELLO = 'def main():\n    return {"message": "hello"}\n'
@@ -95,10 +96,32 @@ def background(function, *args, **options):
     return future
 
 
+def ports():
+    """Ports that no other tests on this machine get: a block is whose abstract socket it is. Below those that the kernel gives away."""
+    while True:
+        block = random.randrange(10000, 32000, 200)
+        claim = socket.socket(socket.AF_UNIX)  # held until this process ends
+        try:
+            claim.bind(f"\0safe-script-tests-{block}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        yield from range(block, block + 200)
+
+
+_claims, _ports = [], ports()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        return port
 
 
 def spin(seconds):
@@ -143,6 +166,33 @@ def process_of_many_threads(server):
 def become_subreaper():
     """Orphans of the servers become our children, so none can be overlooked (prctl PR_SET_CHILD_SUBREAPER)."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def place_of_own(directory):
+    """Mounts and temporary directories of this process's own, below `directory`, so that others' tests at the same time are not taken for ours.
+    Shared with nobody outside, but among what we start: a mount that a server lets out would still be seen."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(name, *args):
+        if getattr(libc, name)(*args):
+            raise OSError(ctypes.get_errno(), f"{name}{args}")
+
+    call("unshare", 0x00020000)  # CLONE_NEWNS
+    for propagation in (1 << 18, 1 << 20):  # MS_PRIVATE, MS_SHARED
+        call("mount", None, b"/", None, ctypes.c_ulong(propagation | 0x4000), None)  # MS_REC
+    kept = {path: os.open(path, os.O_PATH) for path in {str(REPOSITORY), str(BUILD)} if path.startswith(("/tmp/", "/var/tmp/"))}
+    places = {}
+    for path in ("/tmp", "/var/tmp"):
+        own = directory / path.replace("/", "-")
+        own.mkdir(parents=True)
+        own.chmod(0o1777)
+        places[path] = os.open(own, os.O_PATH)
+    for path, source in (*places.items(), *sorted(kept.items())):
+        os.makedirs(path, exist_ok=True)
+        call("mount", f"/proc/self/fd/{source}".encode(), path.encode(), None, ctypes.c_ulong(1 << 12 | 1 << 14), None)  # MS_BIND, MS_REC
+        os.close(source)
+    call("mount", b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(0), b"mode=1777")
+    os.chdir(os.getcwd())
 
 
 def processes():
@@ -386,7 +436,7 @@ class Wire:
         except ConnectionResetError:
             return None
 
-    def closed(self, seconds=30):
+    def closed(self, seconds=PATIENCE):
         """True when the server ends the connection; what came before that is in `rest`."""
         self.socket.settimeout(seconds)
         self.rest = b""

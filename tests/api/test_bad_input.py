@@ -424,7 +424,7 @@ def test_a_head_byte_by_byte(server):
 
 @pytest.mark.parametrize("sent, status", ((b"", None), (b"P", 408), (GOOD[:35], 408), (GOOD[:-1], 408)), ids=ascii)
 def test_a_request_that_never_ends_is_given_up(start_server, sent, status):
-    server = start_server("--idle-timeout-ms", "1000", "--body-timeout-ms", "1000")
+    server = start_server("--idle-timeout-ms", "3000", "--body-timeout-ms", "3000")
     with server.wire() as wire:
         wire.send(sent)
         time.sleep(0.6)
@@ -434,7 +434,7 @@ def test_a_request_that_never_ends_is_given_up(start_server, sent, status):
         assert server.front().ticks - before < 20, "it waits, it does not spin"
         assert (answer and answer.status) == status
         assert not answer or answer.error
-        assert wire.closed(10)
+        assert wire.closed()
 
 
 def test_a_unix_socket_gets_the_same_first_look(start_server, public_dir):

@@ -144,7 +144,7 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("pattern, expected", PATTERNS.items(), ids=lambda part: str(part)[:12])
+@pytest.mark.parametrize("pattern, expected", PATTERNS.items(), ids=PATTERNS)
 def test_patterns(server, pattern, expected):
     files = {"a": "", "b.txt": "", "d/c": "", "d/e/f": "", ".hidden": "", ".d/g": ""}
     assert set(returned(server.run("def main():\n    return {}\n", files=files, return_files=[pattern]))) == expected

@@ -58,7 +58,7 @@ def test_many_gone_clients_leave_room_for_others(start_server, mode):
     server.wait_busy()
     for wire in wires:
         wire.close()
-    assert background(server.execute, HELLO).result(30).status == 200
+    assert background(server.execute, HELLO).result(PATIENCE).status == 200
 
 
 # The end.
@@ -113,16 +113,14 @@ def test_an_answer_under_way_outlives_the_drain(start_server, mode):
 
 
 def test_a_client_that_takes_no_answer_does_not_hold_up_the_end(start_server, mode):
-    server = start_server(**user(mode))
+    server = start_server("--grace-ms", "300s", **user(mode))
     body = json.dumps({"script": "def main():\n    print('\\x01' * 1000000)\n    return {}\n"}).encode()
     with server.wire() as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         wire.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         wire.socket.recv(1, socket.MSG_PEEK)
-        started = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert server.wait_exit() == 0
-        assert time.monotonic() - started < 5
 
 
 def test_what_comes_while_draining_is_refused_or_answered(start_server):
@@ -141,13 +139,11 @@ def test_what_comes_while_draining_is_refused_or_answered(start_server):
 
 def test_the_grace_time_ends_runs_that_go_on(start_server, mode):
     server = start_server(*LONG, "--grace-ms", "1000", **user(mode))
-    flying = background(server.execute, spin(55))
+    flying = background(server.execute, spin(110))
     server.wait_busy()
     tree = server.children()
-    started = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    assert server.wait_exit(30) == 0
-    assert time.monotonic() - started < 30
+    assert server.wait_exit(PATIENCE) == 0
     try:
         assert flying.result(PATIENCE).status in (400, 500, 503)
     except (OSError, harness.http.client.HTTPException):
@@ -163,8 +159,8 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start_server, mode):
     assert len(tree) >= 3, "front, zygote, runs"
     server.process.kill()
     server.wait_exit()
-    wait_until(lambda: not [each for each in tree if alive(each)], "the end of every process of a killed server", 30)
-    wait_until(lambda: not Traces.orphans(), "no orphans", 30)
+    wait_until(lambda: not [each for each in tree if alive(each)], "the end of every process of a killed server")
+    wait_until(lambda: not Traces.orphans(), "no orphans")
     with pytest.raises(Exception):
         assert flying.result(PATIENCE).status == 200
     if cgroup_directories(server.pid):
@@ -242,7 +238,7 @@ def test_kill_9_of_the_front(start_server, mode):
     server.wait_ready()
     server.assert_serves()
     wait_until(lambda: any("front" in line for line in server.log_lines()[lines:]), "a line about it in the log")
-    wait_until(lambda: not alive(run), "the end of the run that nobody waits for", 30)
+    wait_until(lambda: not alive(run), "the end of the run that nobody waits for")
     with pytest.raises(Exception):
         flying.result(PATIENCE)
 
@@ -264,7 +260,7 @@ def test_a_stale_unix_socket_is_replaced(start_server, public_dir, mode):
     server = start_server(listen=path, **user(mode))
     server.process.kill()
     server.wait_exit()
-    wait_until(lambda: not Traces.orphans(), "no orphans", 30)
+    wait_until(lambda: not Traces.orphans(), "no orphans")
     start_server(listen=path, **user(mode)).assert_serves()
 
 

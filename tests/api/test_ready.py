@@ -125,7 +125,7 @@ def test_not_ready_while_draining(start_server, mode):
         answer = wait_until(draining, "GET /readyz → 503")
         assert answer.json == {"status": "draining", "reason": "the server is stopping"}
         assert flying.result(PATIENCE).status == 200
-    server.wait_exit(30)
+    server.wait_exit()
     assert server.process.returncode == 0
 
 

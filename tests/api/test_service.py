@@ -1,5 +1,6 @@
 """What a service manager gives and is told: sockets that it has opened, readiness, reloads, the watchdog, the end."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import signal
@@ -58,7 +59,7 @@ def activate(builds, tmp_path):
 
     def start(sockets, mode, *args, env=None, names=None, count=None, pid="$$", ready=True):
         # Numbered from 3 on, by way of high numbers: a socket may have one of these itself.
-        high = [os.dup2(each.fileno(), 200 + number) for number, each in enumerate(sockets)]
+        high = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, 200) for each in sockets]
         moves = "".join(f" {3 + number}<&{fd} {fd}<&-" for number, fd in enumerate(high))
         line = harness.command(builds[mode], mode, "serve", *harness.python_flag(), *args)
         script = f'export LISTEN_PID={pid} LISTEN_FDS={len(sockets) if count is None else count}; exec "$@"{moves}'

@@ -637,7 +637,8 @@ class Server:
         return "namespaces" in self.layers or self.mode == "root"
 
     def log_lines(self):
-        return self.log.read_text(errors="replace").splitlines()
+        text = self.log.read_text(errors="replace")
+        return text[: text.rfind("\n") + 1].splitlines()  # the last may be under way
 
     def log_relay(self):
         """The process between the server and whoever reads its log."""

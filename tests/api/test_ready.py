@@ -102,7 +102,9 @@ def test_recycling_does_not_disturb(start_server):
 
 def test_more_work_than_places_is_ready(start_server, mode):
     server = start_server("--concurrency", "1", "--queue", "2", "--limits.wall_ms", "60s", "--limits.cpu_ms", "60s", **user(mode))
-    flying = [background(server.execute, spin(4)) for _ in range(3)]
+    flying = [background(server.execute, spin(4))]
+    server.wait_busy()  # before that it waits itself, and the queue holds two
+    flying += [background(server.execute, spin(4)) for _ in range(2)]
     statuses = {ready(server) for _ in range(20)}
     assert all(each.result(PATIENCE).status == 200 for each in flying), "the probe takes nobody's place"
     assert statuses == {(200, "ready")}

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -88,6 +89,15 @@ static void fill_standard_descriptors(void)
     }
 }
 
+/* What each clone would do first, done once for all of them: every page that it writes to is a page that it must copy.
+ * A run of ours fills the interpreter's caches; then glibc puts its small free pieces together, which it does by writing
+ * to each of them, and which it would do in every clone at the first larger request. */
+static void settle(void)
+{
+    script_rehearse();
+    mallopt(M_MXFAST, 64 * sizeof(void *) / 4); /* glibc's own value: to set it is what consolidates */
+}
+
 /* Called by the interpreter as sys.excepthook, with no Python frame below it. Never returns. */
 static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments))
 {
@@ -113,6 +123,7 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
         refuse(&fault);
     if (plan.engine != ENGINE_CLONE)
         run_alone();
+    settle();
     say_ready();
     for (struct wire_message order; orders_next(supervisor, &order);)
         spawn(&order);

@@ -26,9 +26,6 @@ enum {
     /* A run that is over sooner never has its pipes watched: they are read once, at its end. That spares it three
      * epoll_ctl() and, while it dies, three wake-ups. Its pipes hold 64 KiB each until then. */
     YOUNG_MS = 2,
-    /* The jail is dead, so its pipes have ended, unless somebody else holds a write end: we do not wait for that long.
-     */
-    OVERDUE_MS = 2000,
     /* The supervisor ends a run at its wall-clock limit; so much later we ask for it, in case its clock has failed. */
     LATE_MS = 1000,
 };
@@ -435,10 +432,6 @@ void flight_abandon(struct front *front, struct flight *flight)
         return;
     }
     pipes_end(front, flight);
-    if (flight->over) {
-        flight_finish(front, flight);
-        return;
-    }
     flight_kill(front, flight, CAUSE_CANCELLED);
     list_leave(flight);
 }
@@ -495,12 +488,8 @@ static void on_outcome(struct front *front, struct flight *flight, const struct 
     flight->over = true;
     flight->facts = *facts;
     list_leave(flight);
-    if (pipes_drain(front, flight)) {
-        flight_finish(front, flight);
-        return;
-    }
-    pipes_watch(front, flight);
-    list_join(flight, &front->overdue, front->now_ms);
+    pipes_drain(front, flight);
+    flight_finish(front, flight);
 }
 
 static void on_refused(struct front *front, struct flight *flight, const struct wire_refused *refused)
@@ -541,7 +530,7 @@ void flight_message(struct front *front, struct wire_message *message)
 {
     /* Every one of these begins with the run's id. */
     struct flight *flight = find(front, message->started.id);
-    if (flight && !flight->over) {
+    if (flight) {
         if (message->type == WIRE_QUEUED)
             on_queued(front, flight);
         else if (message->type == WIRE_STARTED)
@@ -562,7 +551,7 @@ static void look_at_clock(struct front *front)
     front->clock_ms = 0;
     for (size_t i = 0; i < front->flight_capacity; i++) {
         struct flight *flight = front->flights[i];
-        if (!flight || flight->over || !flight->deadline_ms || flight->cancelled == CAUSE_WALL)
+        if (!flight || !flight->deadline_ms || flight->cancelled == CAUSE_WALL)
             continue;
         if (flight->deadline_ms <= front->now_ms) {
             flight->cancelled = CAUSE_WALL;
@@ -580,24 +569,18 @@ int flight_deadlines(struct front *front)
         list_leave(flight);
         pipes_watch(front, flight);
     }
-    while ((flight = front->overdue.first) && flight->since_ms + OVERDUE_MS <= front->now_ms) {
-        log_event(LOG_WARNING, "a pipe outlived its run", log_text("id", flight->name));
-        flight_finish(front, flight);
-    }
     if (front->clock_ms && front->clock_ms <= front->now_ms)
         look_at_clock(front);
     if (front->young.first)
         return YOUNG_MS;
-    if (front->overdue.first)
-        return OVERDUE_MS / 8;
     return front->clock_ms ? (int)(front->clock_ms - front->now_ms) : -1;
 }
 
-static void flights_drop(struct front *front, bool all)
+void flights_lost(struct front *front)
 {
     for (size_t i = 0; i < front->flight_capacity; i++) {
         struct flight *flight = front->flights[i];
-        if (!flight || (flight->over && !all))
+        if (!flight)
             continue;
         if (flight->client)
             wake(front, flight);
@@ -605,14 +588,9 @@ static void flights_drop(struct front *front, bool all)
     }
 }
 
-void flights_lost(struct front *front)
-{
-    flights_drop(front, false);
-}
-
 void flights_close(struct front *front)
 {
-    flights_drop(front, true);
+    flights_lost(front);
     free(take(front->flights));
     front->flight_capacity = 0;
 }

@@ -60,8 +60,8 @@ void pipes_take(struct front *front, struct flight *flight, int fds[STREAM_COUNT
 /* Has our epoll watch them, so that they are read as they fill. */
 void pipes_watch(struct front *front, struct flight *flight);
 
-/* Reads what a run that is over has left in them. Returns true when all have ended. */
-bool pipes_drain(struct front *front, struct flight *flight);
+/* Reads what a run that is over has left in them. Nothing comes after it, whoever still has an end of them open. */
+void pipes_drain(struct front *front, struct flight *flight);
 
 /* Closes them, ended or not. */
 void pipes_end(struct front *front, struct flight *flight);

@@ -428,7 +428,6 @@ struct front {
     uint32_t flight_last;       /* the high half of the last id given */
     struct flight_list unsent;  /* WIRE_RUN found no room */
     struct flight_list young;   /* started so lately that its pipes are not watched yet */
-    struct flight_list overdue; /* over, but a pipe has not ended */
     struct runs runs;
     struct metrics metrics;
     struct probe probe;

@@ -98,22 +98,11 @@ static void stream_read(struct front *front, struct stream *stream, int chunks)
     }
 }
 
-static bool streams_ended(const struct flight *flight)
-{
-    for (size_t i = 0; i < STREAM_COUNT; i++) {
-        if (flight->streams[i].fd >= 0)
-            return false;
-    }
-    return true;
-}
-
 static void stream_ready(struct front *front, struct watch *watch, uint32_t events)
 {
     struct stream *stream = (struct stream *)watch;
     (void)events;
     stream_read(front, stream, CHUNKS);
-    if (stream->flight->over && streams_ended(stream->flight))
-        flight_finish(front, stream->flight);
 }
 
 void pipes_watch(struct front *front, struct flight *flight)
@@ -130,11 +119,11 @@ void pipes_watch(struct front *front, struct flight *flight)
     }
 }
 
-bool pipes_drain(struct front *front, struct flight *flight)
+void pipes_drain(struct front *front, struct flight *flight)
 {
     for (size_t i = 0; i < STREAM_COUNT; i++)
         stream_read(front, &flight->streams[i], CHUNKS * 8);
-    return streams_ended(flight);
+    pipes_end(front, flight);
 }
 
 void pipes_take(struct front *front, struct flight *flight, int fds[STREAM_COUNT])

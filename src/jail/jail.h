@@ -199,6 +199,13 @@ bool jail_is_signal_question(const struct seccomp_data *data);
 /* True for a call that has a constant answer (verb ANSWER): not a denial. */
 bool jail_answer(const struct seccomp_data *data, int64_t *value);
 
+/* True for the last word of a run's own code (verb END): not a denial. *status is what it would exit with. */
+bool jail_is_end(const struct seccomp_data *data, int *status);
+
+/* In the run: says that word, where somebody listens (plan->denials) and no tool stands
+ * between (plan->engine). Returns where nobody ends it. */
+void jail_end(const struct jail_plan *plan, int status);
+
 int jail_denial_error(const struct seccomp_data *data, uint32_t *detail);
 
 /* Wording of one denial for people: "socket(AF_INET)" and "the network is off in this jail". Both are written into the

@@ -291,6 +291,7 @@ const struct call_row policy_calls[] = {
     {CALL(listen), DENY, .reason = NETWORK},
     {CALL(accept), DENY, .reason = NETWORK},
     {CALL(accept4), DENY, .reason = NETWORK},
+    {CALL(shutdown), END, CHECKS(WHOLE(0, RUN_ENDS)), .reason = "the end of a run that has said all it had to say"},
     {CALL(shutdown), DENY, .reason = "close the socket instead"},
     {CALL(sendmmsg), DENY, .reason = NETWORK},
     {CALL(recvmmsg), DENY, .reason = NETWORK},

@@ -15,6 +15,9 @@
 #define RUN_SHM  "/box/shm"     /* /dev/shm is a link to it */
 #define JAIL_LIB "/safe-script" /* our extension and bootstrap, read-only */
 
+/* The first argument of the call in END's row; the second is the exit status that the run would have. */
+#define RUN_ENDS UINT64_C(0x656e64206f662072)
+
 extern const struct jail_path policy_paths[];
 extern const size_t policy_path_count;
 
@@ -33,6 +36,8 @@ enum verb {
                (a new pid namespace, or a uid of its own), and EPERM */
     ANSWER, /* the supervisor gives the row's `error` as the call's value: the kernel is not asked. Without user
                notification: EPERM */
+    END,    /* our own code's last word in a run, made of a call that means nothing with these arguments: the supervisor ends
+               the run. Without user notification the run exits by itself */
     KILL,   /* no honest program makes this call */
 };
 

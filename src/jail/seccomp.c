@@ -82,6 +82,18 @@ bool jail_answer(const struct seccomp_data *data, int64_t *value)
     return false;
 }
 
+bool jail_is_end(const struct seccomp_data *data, int *status)
+{
+    for (size_t i = 0; i < policy_call_count; i++) {
+        const struct call_row *row = &policy_calls[i];
+        if (row->number == data->nr && row->verb == END && checks_hold(row, data)) {
+            *status = (int)data->args[1];
+            return true;
+        }
+    }
+    return false;
+}
+
 int jail_denial_error(const struct seccomp_data *data, uint32_t *detail)
 {
     bool listed;
@@ -151,6 +163,8 @@ static bool action_of(const struct jail_plan *plan, const struct call_row *row, 
         return !plan->denials;
     case ANSWER:
         return !plan->denials;
+    case END: /* likewise */
+        return false;
     case KILL:
         *action = SCMP_ACT_KILL_PROCESS;
         return true;
@@ -230,6 +244,14 @@ int seccomp_enter(const struct jail_plan *plan, int *listener, struct fault *fau
     if (flags)
         *listener = (int)result;
     return 0;
+}
+
+void jail_end(const struct jail_plan *plan, int status)
+{
+    for (size_t i = 0; plan->denials && plan->engine == ENGINE_CLONE && i < policy_call_count; i++) {
+        if (policy_calls[i].verb == END)
+            syscall(policy_calls[i].number, RUN_ENDS, status);
+    }
 }
 
 /* ---- the probe ---- */

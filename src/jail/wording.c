@@ -204,6 +204,7 @@ void jail_print_policy(const struct jail_plan *plan)
     print_calls(plan, ALLOW, "System calls: allowed");
     print_calls(plan, ASK, "System calls: the supervisor decides");
     print_calls(plan, ANSWER, "System calls: the supervisor answers, the kernel is not asked");
+    print_calls(plan, END, "System calls: the supervisor ends the run");
     print_calls(plan, QUIET, "System calls: refused quietly, libraries fall back");
     print_calls(plan, DENY,
                 "System calls: denied, counted and explained (as is every one that is not listed, with ENOSYS)");

@@ -35,7 +35,7 @@ enum { DENIALS_KEPT = 16 };
 
 struct facts {
     uint32_t cause;       /* enum cause */
-    int32_t wait_status;  /* as waitpid gives it */
+    int32_t wait_status;  /* as waitpid gives it; or would, had the run not asked us to end it */
     int32_t self_signal;  /* fatal signal that the script sent to itself, 0 for none */
     uint32_t oom_kills;   /* by the run's cgroup */
     uint32_t fork_denied; /* times that the run's pids cgroup refused a process or thread */

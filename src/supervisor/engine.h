@@ -97,6 +97,7 @@ struct slot {
     uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
     unsigned oom_looks; /* left to make at short intervals: the kernel tells of want before it has killed */
     bool killed;
+    int ended;                           /* the exit status that it asked to be ended with; -1: it has not */
     bool notified;                       /* it had a listener */
     unsigned refusals, signals, answers; /* notices of each kind */
     struct slot *next_free;
@@ -326,6 +327,8 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run);
 void slot_kill(struct engine *engine, struct slot *slot, enum cause cause);
 void slot_oom(struct slot *slot);
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now);
+/* All of a run that asked to be ended is dead. */
+void slot_over(struct engine *engine, struct slot *slot);
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage);
 void slot_free(struct engine *engine, struct slot *slot);
 void slots_end_orphans(struct engine *engine);

@@ -5,6 +5,9 @@
  * halted until we answer. A run that is denied too often loses the service: with its listener closed the kernel itself
  * answers ENOSYS, so nobody can keep the supervisor busy.
  *
+ * The end: our own code in the run says by such a call that it has written its report, and is ended by us. The same
+ * listener then tells when nothing of the jail runs any more (slot_over()).
+ *
  * Signals: the script is PID 1 of its pid namespace, and the kernel drops every signal with default action that such a
  * process gets from inside (pid_namespaces(7)). So that os.abort() and os.kill(os.getpid(), …) do what they do
  * everywhere, the filter asks us about kill() and tgkill(): what would end the script ends it, by our SIGKILL, and the
@@ -12,6 +15,7 @@
  * itself is a denial. */
 #include "engine.h"
 
+#include "frames.h"
 #include "log.h"
 #include "scope.h"
 
@@ -137,17 +141,40 @@ static void asked_signal_by_number(struct slot *slot, const struct seccomp_notif
     answer(slot, notice->id, own ? 0 : EPERM, own);
 }
 
+/* The run's own code has written its report and has nothing more to do. Its word on its exit status is worth what the
+ * status is worth: a script that forges the one can forge the other. What else has ended it by now is a fact before it.
+ */
+static bool asked_end(const struct engine *engine, struct slot *slot, const struct seccomp_notif *notice, int status)
+{
+    if (engine->plan.engine != ENGINE_CLONE || (pid_t)notice->pid != slot->pid || slot->state != SLOT_RUNNING ||
+        slot->killed || (status != EXIT_REPORTED && status != EXIT_FAILED))
+        return false;
+    slot->ended = status;
+    slot->killed = true;
+    syscall(SYS_pidfd_send_signal, slot->pidfd, SIGKILL, NULL, 0);
+    return true;
+}
+
+/* Nobody is left who could be denied anything. */
+static void listener_ended(struct engine *engine, struct slot *slot)
+{
+    drop_fd(&slot->listener);
+    if (slot->ended >= 0 && slot->run && slot->cgroup) /* else its CPU is known when it is reaped */
+        slot_over(engine, slot);
+}
+
 void slot_notified(struct engine *engine, struct slot *slot)
 {
     struct seccomp_notif notice;
     uint32_t detail = 0;
     int64_t value;
+    int status;
     struct pollfd ready = {.fd = slot->listener, .events = POLLIN};
     /* Receiving blocks when there is nothing; the event may be of this slot's former life. */
     if (poll(&ready, 1, 0) <= 0)
         return;
     if (!(ready.revents & POLLIN)) {
-        drop_fd(&slot->listener); /* nobody is left who could be denied anything */
+        listener_ended(engine, slot);
         return;
     }
     memset(&notice, 0, sizeof notice); /* the kernel refuses one that is not zero */
@@ -161,6 +188,8 @@ void slot_notified(struct engine *engine, struct slot *slot)
         slot->answers++;
         struct seccomp_notif_resp response = {.id = notice.id, .val = value};
         (void)ioctl(slot->listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+    } else if (jail_is_end(&notice.data, &status) && asked_end(engine, slot, &notice, status)) {
+        return;
     } else if (jail_is_signal_question(&notice.data)) {
         slot->signals++;
         if (jail_clone_flags(&engine->plan) & CLONE_NEWPID)

@@ -173,6 +173,7 @@ void slot_spawn(struct engine *engine, struct environment *environment, uint64_t
     slot->serial = ++engine->serial;
     slot->zygote = environment->zygote.generation;
     slot->killed = false;
+    slot->ended = -1;
     slot->refusals = slot->signals = slot->answers = 0;
     slot->oom_looks = 0;
     slot->layers = 0;
@@ -471,13 +472,15 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
         look_at_process(engine, slot, limits);
 }
 
+/* NULL: it has not been reaped yet. */
 static void slot_take_usage(struct slot *slot, const struct rusage *usage)
 {
     struct cgroup_usage counted;
     struct fault fault;
     struct facts *facts = &slot->facts;
-    facts->cpu_us = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
-                    (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+    if (usage)
+        facts->cpu_us = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+                        (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
     if (!slot->cgroup)
         return;
     if (cgroup_usage(slot->cgroup, &counted, &fault)) {
@@ -539,6 +542,20 @@ static void end_inside(const struct engine *engine, const struct slot *slot, int
     poll(&inside, 1, PATIENCE_MS);
 }
 
+/* The run's first process asked us to end it, which we did, and since then its filter has lost its last user: the
+ * kernel counts a task out when it begins to exit, past the last instruction and system call of its own (kernel/exit.c,
+ * since Linux 6.11; before, when it is reaped). So nothing of the jail can do anything any more. What is left is the
+ * kernel's own work, which nobody need wait for. */
+void slot_over(struct engine *engine, struct slot *slot)
+{
+    struct run *run = take(slot->run);
+    slot->facts.wait_status = W_EXITCODE(slot->ended, 0);
+    slot->facts.wall_us = now_us() - slot->started_us;
+    slot_take_usage(slot, NULL);
+    slot_set_state(engine, slot, SLOT_DYING);
+    run_finish(engine, run, &slot->facts);
+}
+
 /* The kernel's last word: the process has ended, and with a pid namespace everything in it. */
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage)
 {
@@ -556,6 +573,8 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     if (slot->cgroup)
         cgroup_kill(slot->cgroup, &fault); /* before the usage: what a missing pid namespace let live */
     slots_end_orphans(engine);
+    if (slot->ended >= 0)
+        status = W_EXITCODE(slot->ended, 0);
     slot->facts.wait_status = status;
     slot->facts.wall_us = now_us() - slot->started_us;
     slot_take_usage(slot, usage);

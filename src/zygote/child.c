@@ -212,7 +212,15 @@ static void collect(struct said *said, const struct limits *limits, struct buffe
     buffer_free(files);
 }
 
-static _Noreturn void report(struct said *said, const struct limits *limits)
+/* The supervisor knows of a death that it was asked for as soon as nothing runs in the jail any more. wait4() tells of
+ * it half a millisecond later, when the kernel has torn everything down. */
+static _Noreturn void end(const struct jail_plan *plan, int status)
+{
+    jail_end(plan, status);
+    _exit(status);
+}
+
+static _Noreturn void report(const struct jail_plan *plan, struct said *said, const struct limits *limits)
 {
     struct stat now;
     struct buffer files = {0}, frames = {0};
@@ -232,7 +240,7 @@ static _Noreturn void report(struct said *said, const struct limits *limits)
     }
     write_all(frames.bytes, frames.length);
     write_all(files.bytes, files.length);
-    _exit(said->failure ? EXIT_FAILED : EXIT_REPORTED);
+    end(plan, said->failure ? EXIT_FAILED : EXIT_REPORTED);
 }
 
 /* ---- the job ---- */
@@ -324,7 +332,7 @@ static _Noreturn void serve_job(const struct jail_plan *plan)
     }
     if (ready)
         script_run(limits.value[LIMIT_RESULT], &said);
-    report(&said, &limits);
+    report(plan, &said, &limits);
 }
 
 static void die_of(int number)

@@ -424,10 +424,10 @@ struct front {
     uint64_t buffered;
     struct flight **flights; /* by the low half of their id */
     size_t flight_capacity;
-    size_t flight_next;         /* where the search for a free place begins */
-    uint32_t flight_last;       /* the high half of the last id given */
-    struct flight_list unsent;  /* WIRE_RUN found no room */
-    struct flight_list young;   /* started so lately that its pipes are not watched yet */
+    size_t flight_next;        /* where the search for a free place begins */
+    uint32_t flight_last;      /* the high half of the last id given */
+    struct flight_list unsent; /* WIRE_RUN found no room */
+    struct flight_list young;  /* started so lately that its pipes are not watched yet */
     struct runs runs;
     struct metrics metrics;
     struct probe probe;

@@ -36,8 +36,8 @@ enum verb {
                (a new pid namespace, or a uid of its own), and EPERM */
     ANSWER, /* the supervisor gives the row's `error` as the call's value: the kernel is not asked. Without user
                notification: EPERM */
-    END,    /* our own code's last word in a run, made of a call that means nothing with these arguments: the supervisor ends
-               the run. Without user notification the run exits by itself */
+    END,    /* our own code's last word in a run, made of a call that means nothing with these arguments: the supervisor
+               ends    the run. Without user notification the run exits by itself */
     KILL,   /* no honest program makes this call */
 };
 

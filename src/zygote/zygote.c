@@ -90,8 +90,8 @@ static void fill_standard_descriptors(void)
 }
 
 /* What each clone would do first, done once for all of them: every page that it writes to is a page that it must copy.
- * A run of ours fills the interpreter's caches; then glibc puts its small free pieces together, which it does by writing
- * to each of them, and which it would do in every clone at the first larger request. */
+ * A run of ours fills the interpreter's caches; then glibc puts its small free pieces together, which it does by
+ * writing to each of them, and which it would do in every clone at the first larger request. */
 static void settle(void)
 {
     script_rehearse();

@@ -200,3 +200,47 @@ def test_machine_code_itself_runs(server):
     """So that the test above is no blank: the same by the native way gives the pid."""
     result = server.result(MACHINE_CODE, input="b827000000" "0f05" "c3")
     assert result["value"] == result["pid"]
+
+
+# The word by which the jail's own code asks to be ended (policy.h, RUN_ENDS).
+
+END = """
+import ctypes, errno, os, threading
+END, NUMBER = 0x656e64206f662072, {"x86_64": 48, "aarch64": 210}[os.uname().machine]
+def end(status):
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.syscall(ctypes.c_long(NUMBER), ctypes.c_long(END), ctypes.c_long(status))
+    return errno.errorcode[ctypes.get_errno()] if done else "OK"
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_script_that_asks_to_be_ended_has_exited(server, status):
+    record = server.run(END + f"def main():\n    print('so far', flush=True)\n    end({status})\n    return {{}}\n")
+    assert record["status"] == "exited", record
+    assert f"script exited with status {status} before main() returned" in record["error"]["message"]
+    assert record["stdout"] == "so far\n"
+    server.assert_serves()
+
+
+def test_nobody_else_in_a_jail_can_end_it(server):
+    """With another status it is a denial like any; so it is from a thread, or from a process that a script has made."""
+    script = END + """
+def main():
+    seen = {"status": end(7)}
+    thread = threading.Thread(target=lambda: seen.update(thread=end(0)))
+    thread.start()
+    thread.join()
+    try:
+        child = os.fork()
+    except OSError:
+        child = None
+    if child == 0:
+        os._exit(0 if end(0) == "EPERM" else 3)
+    if child:
+        seen["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return seen
+"""
+    record = server.run(script)
+    assert record["status"] == "ok", record
+    assert record["result"] in ({"status": "EPERM", "thread": "EPERM", "child": 0}, {"status": "EPERM", "thread": "EPERM"})

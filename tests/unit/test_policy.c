@@ -172,9 +172,14 @@ static void test_policy_questions(void **state)
         const struct call_row *row = &policy_calls[i];
         struct seccomp_data data = example_of(row);
         int64_t value = -1;
+        int status = -1;
         assert_int_equal(jail_is_signal_question(&data), row->verb == ASK);
         assert_int_equal(jail_answer(&data, &value), row->verb == ANSWER);
         assert_int_equal(value, row->verb == ANSWER ? row->error : -1);
+        assert_int_equal(jail_is_end(&data, &status), row->verb == END);
+        assert_int_equal(status, row->verb == END ? 1 : -1);
+        data.args[0]++; /* a script's own call */
+        assert_int_equal(jail_is_end(&data, &status), false);
     }
 }
 

@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 /* ---- what is shown ---- */
 
@@ -227,7 +228,7 @@ const struct call_row policy_calls[] = {
     {CALL(getrandom), ALLOW, CHECKS(ONLY(2, GRND_NONBLOCK | GRND_RANDOM)), .reason = "os.urandom, hash seeds"},
     {CALL(clock_gettime), ALLOW, .reason = "time.thread_time; other clocks are in the vDSO"},
     {CALL(clock_nanosleep), ALLOW, .reason = "time.sleep"},
-    {CALL(alarm), ALLOW, .reason = "signal.alarm; its failure would not be noticed"},
+    {CALL(setitimer), ALLOW, CHECKS(IS(0, ITIMER_REAL)), .reason = "signal.alarm, signal.setitimer: timeouts"},
     {CALL(sched_getaffinity), ALLOW, CHECKS(IS(0, 0)), .reason = "os.cpu_count, ThreadPoolExecutor, joblib: its own"},
     {CALL(sched_getaffinity), QUIET, EPERM, CHECKS(IS(0, 1)), .reason = "std::thread asks by its first thread's id"},
     {CALL(getrusage), ALLOW, .reason = "resource.getrusage: of itself and its children"},
@@ -323,7 +324,9 @@ const struct call_row policy_calls[] = {
     {CALL(rt_sigpending), DENY, .reason = "use signal.signal"},
     {CALL(rt_sigtimedwait), DENY, .reason = "use signal.signal and time.sleep"},
     {CALL(pause), DENY, .reason = "use signal.signal and time.sleep"},
-    {CALL(setitimer), DENY, .reason = "use signal.alarm"},
+    {CALL(alarm), DENY, .reason = "use signal.alarm or setitimer"},
+    {CALL(setitimer), DENY, .reason = "of the timers only ITIMER_REAL can be set"},
+    {CALL(getitimer), DENY, .reason = "signal.setitimer returns what was left"},
     {CALL(timer_create), DENY, .reason = "use signal.alarm"},
     {CALL(timerfd_create), DENY, .reason = "use time.sleep or asyncio.sleep"},
     {CALL(symlink), DENY, .reason = LINKS},

@@ -29,6 +29,8 @@ static const char question[] =
     "p+=[d for d in(sys.prefix,sys.exec_prefix,sys.base_prefix,sys.base_exec_prefix)if own(d)]\n"
     "p+=[d for d in sys.path if d]\n"
     "p.append(os.path.dirname(os.__file__))\n"
+    "s=getattr(sys.modules.get('sitecustomize'),'__file__',None)\n" /* the operator's: a link into /etc in Debian */
+    "p+=[os.path.realpath(s)]if s else[]\n"
     "for d in dict.fromkeys(p):\n"
     "    if os.path.exists(d) and '\\n' not in d: print('path',d)\n"
     "found={}\n"

@@ -62,6 +62,14 @@ def replace_tracker():
     sys.modules[module.__name__] = module
 
 
+def replace_alarm(extension):
+    """Of alarm(2) and setitimer(2) the jail allows the one that can do both."""
+    import _signal
+    import signal
+
+    signal.alarm = _signal.alarm = extension.alarm()
+
+
 def warm(names):
     from importlib import import_module
 
@@ -100,7 +108,7 @@ def set_process():
     import signal
     import types
 
-    os.environ.update(HOME="/box/work", PATH="/usr/bin:/bin", LANG="C.UTF-8")
+    os.environ.update(HOME="/box/work", USER="script", LOGNAME="script", PATH="/usr/bin:/bin", LANG="C.UTF-8")
     for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):  # were for the C library's start
         os.environ.pop(name, None)
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
@@ -249,6 +257,7 @@ def bootstrap():
     try:
         hide_epoll()
         replace_tracker()
+        replace_alarm(extension)
         warm(WARM + [name for name in ",".join(sys.argv[2:]).split(",") if name])
         set_streams()
         set_process()

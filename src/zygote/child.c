@@ -341,8 +341,8 @@ static void die_of(int number)
     raise(number); /* the supervisor is asked about it: see policy.c, tgkill */
 }
 
-/* alarm() is a kernel's signal to PID 1, which drops it where nobody handles it. A script that sets a handler replaces
- * this one; Python goes on saying SIG_DFL, as it looked when it started. */
+/* A timer's is a kernel's signal to PID 1, which drops it where nobody handles it. A script that sets a handler
+ * replaces this one; Python goes on saying SIG_DFL, as it looked when it started. */
 static void make_alarm_mortal(const struct jail_plan *plan)
 {
     if (plan->denials && (jail_clone_flags(plan) & CLONE_NEWPID))

@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "alarm.h"
 #include "child.h"
 #include "clone.h"
 #include "jail.h"
@@ -153,7 +154,14 @@ static PyObject *zygote_refuse(PyObject *Py_UNUSED(module), PyObject *arguments)
     refuse(&fault);
 }
 
+static PyObject *zygote_alarm(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return alarm_function();
+}
+
 static PyMethodDef methods[] = {
+    {"alarm", zygote_alarm, METH_NOARGS, "alarm(): a signal.alarm() for the jail, where only setitimer(2) is."},
     {"prepare", zygote_prepare, METH_VARARGS, "prepare(fd, tools): takes what runs need from the interpreter."},
     {"refuse", zygote_refuse, METH_VARARGS, "refuse(fd, text): tells the supervisor why there is no zygote, and ends."},
     {"serve", zygote_serve, METH_VARARGS, "serve(…): clones on the supervisor's orders until it has gone."},

@@ -6,6 +6,8 @@ packages_data="python3-numpy python3-pandas python3-matplotlib"
 packages_check="bubblewrap libcmocka-dev openssl python3-pytest python3-pytest-xdist python3-jsonschema clang clang-tidy clang-format cppcheck util-linux procps"
 # What bench/run measures beside us, and counts instructions with.
 packages_bench="bubblewrap python3-flask gunicorn valgrind util-linux"
+# CPython's own tests: of the version that Debian's python3 is.
+packages_cpython() { apt-cache depends python3-minimal | sed -n 's/.*Depends: python\(3\.[0-9]*\)-minimal/libpython\1-testsuite/p'; }
 # What tests/env makes places with; docker.sh adds docker-cli, which is a package of its own from Debian 13 on.
 packages_env="debootstrap git util-linux procps iproute2 docker.io qemu-system-x86 busybox-static e2fsprogs xz-utils"
 

@@ -8,7 +8,8 @@ A module is compared when it passes outside with at least one test; it holds whe
 build/cpython, so that a run that was ended goes on where it was; results from inside are measured anew once the build is newer.
 Prints the table and exits 1 when fewer than 95 % hold, or when a module was lost that reasons.txt does not name.
 
-Environment: SAFE_SCRIPT_BUILD (default build), JOBS (modules at once, default: cores, at most 4)."""
+Environment: SAFE_SCRIPT_BUILD (default build), JOBS (modules at once, default: cores, at most 4), SECONDS (for one
+module, default 300)."""
 import concurrent.futures
 import fnmatch
 import http.client
@@ -31,7 +32,7 @@ PYTHON = "/usr/bin/python3"
 JOBS = int(os.environ.get("JOBS", min(4, os.cpu_count() or 1)))
 TARGET = 95.0
 
-SECONDS = 300  # for one module, on either side
+SECONDS = int(os.environ.get("SECONDS", 300))  # for one module, on either side
 LIMITS = {"wall_ms": f"{SECONDS}s", "cpu_ms": "600s", "memory_bytes": "2GiB", "processes": "400", "output_bytes": "8MiB", "disk_bytes": "8GiB", "inodes": "100000",
           "open_files": "1024", "result_bytes": "8MiB"}  # fmt: skip
 NOBODY = 65534
@@ -62,6 +63,9 @@ def modules():
     return sorted(name for name in names if "." not in name)
 
 
+started = set()  # processes of run_outside()
+
+
 def run_outside(module):
     options = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="cpython-", ignore_cleanup_errors=True) as top:
@@ -75,10 +79,12 @@ def run_outside(module):
         with open(f"{top}/log", "wb+") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=f"{top}/work", env=environment,
                                        start_new_session=True, **options)  # fmt: skip
+            started.add(process)
             try:
                 code = process.wait(SECONDS)
             except subprocess.TimeoutExpired:
                 code = "time"
+            started.discard(process)
             try:
                 os.killpg(process.pid, 9)
             except ProcessLookupError:
@@ -255,6 +261,8 @@ def main(arguments):
     jail = Jail()
 
     def stop(*_):
+        for process in list(started):
+            os.killpg(process.pid, signal.SIGKILL)
         jail.close()
         os._exit(1)  # what is being measured is lost, and nothing else
 

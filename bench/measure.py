@@ -48,18 +48,28 @@ class Plan:
 # ---- hello beside the rivals ----
 
 
+def works(rival):
+    """What is installed may still not work here: a jail within a container, say."""
+    try:
+        rival.measure(1, 0.5, 0)
+    except Failed as failure:
+        say(f"    {rival.name} is left out: {failure}")
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def field(bench):
     """Us and everything that is installed, ready to be measured; the first is bare python3, the last is us."""
     with contextlib.ExitStack() as stack:
         found = [rivals.Start(bench, "python3 -I")]
-        jails = rivals.jail_names()
-        for jail in jails:
-            found.append(rivals.Start(bench, jail, rivals.jail_command(bench, jail)))
+        jails = [rivals.Start(bench, name, rivals.jail_command(bench, name)) for name in rivals.jail_names()]
+        jails = [jail for jail in jails if works(jail)]
+        found += jails
         if rivals.docker_works():
             found.append(stack.enter_context(rivals.docker(bench)))
         if jails:
-            found.append(stack.enter_context(rivals.flask(bench, jails[0])))
+            found.append(stack.enter_context(rivals.flask(bench, jails[0].name)))
         server = stack.enter_context(tools.safe_script(bench))
         found.append(rivals.Service(bench, "safe-script", server.port))
         yield found

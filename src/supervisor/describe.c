@@ -15,8 +15,9 @@ void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_r
     }
     for (size_t i = 0; i < attack_class_count; i++) {
         const struct attack_class *class = &attack_classes[i];
-        if (class->one && __builtin_popcount(class->walls & plan->layers) == 1)
-            fprintf(out, "  one wall    %s: %s\n", class->name, class->one);
+        int count = __builtin_popcount(class->walls & plan->layers);
+        if (class->one && count < 2)
+            fprintf(out, "  %-11s %s: %s\n", count ? "one wall" : "no wall", class->name, class->one);
     }
     const struct attack_class *weakest = jail_weakest(plan->layers, walls);
     if (weakest)

@@ -1,5 +1,5 @@
 """Asks for the futex operations that had holes: priority inheritance, requeueing, several at once, an operation in user memory."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "waiting and waking only"}
 SINGLE = "the kernel gives them to everybody"

@@ -1,6 +1,6 @@
 """Undoes what the jail has set of its process, and asks for more of it: dumpable, so that others may trace it; not ended with its parent;
 system calls dispatched to a handler; a keeper of orphans; the layout of its memory."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "no prctl()"}
 SINGLE = "the kernel gives these to every process, of itself"

@@ -1,5 +1,5 @@
 """Writes a program into a memory file and starts that: it is on no mount, so neither noexec nor a rule set knows it."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "neither memory files nor execve()"}
 SINGLE = "memory files are on no mount"

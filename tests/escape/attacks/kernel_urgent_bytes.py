@@ -1,5 +1,5 @@
 """Sends an out-of-band byte over a pair of Unix sockets (CVE-2025-38236)."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "no such flag"}
 SINGLE = "the kernel gives them to everybody"

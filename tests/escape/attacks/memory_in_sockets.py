@@ -3,6 +3,7 @@ CLASS = "memory in no address space"
 RIGHT = "E"
 STATUS = ("ok", "memory_limit")
 STOPS = {"cgroup": "counts what is in them", "rlimits": "RLIMIT_NOFILE bounds the sockets, also those in flight"}
+SINGLE = "without a cgroup nothing counts what is in no address space: the number of descriptors bounds it"
 
 
 def main():

@@ -1,5 +1,5 @@
 """Leaves a lease, an open-file lock or a notification on a file that other runs are shown."""
-CLASS = "run to run"
+CLASS = "run to run: locks and watches"
 RIGHT = "E"
 STOPS = {"seccomp": "leases, notifications and such locks cannot be set"}
 SINGLE = "the shown files are the same inodes in every run, and nothing but the filter knows of these"

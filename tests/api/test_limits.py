@@ -1,7 +1,7 @@
 """Every limit: enforced, named, lowered by a request, set by the operator."""
 import pytest
 
-from harness import HELLO, KIB, LONG, MIB, background, spin, wait_until
+from harness import HELLO, KIB, LONG, MIB, PATIENCE, background, spin, wait_until
 
 THREADS = """
 import threading, time

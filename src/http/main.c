@@ -3,6 +3,7 @@
 #include "front.h"
 #include "log.h"
 #include "openapi.h"
+#include "turns.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -82,6 +83,7 @@ int main(int argc, char **argv)
         return 1;
     log_open("front", LOG_INFO, LOG_JSON); /* until the setup says how */
     ignore_signals();
+    take_short_turns();
     front.supervisor = SUPERVISOR_SOCKET;
     int result = wire_receive(front.supervisor, LINK_FRONT, true, &setup);
     if (result == WIRE_CLOSED)

@@ -97,6 +97,7 @@ struct slot {
     uint64_t wall_deadline_us, look_us; /* look: at CPU and memory */
     unsigned oom_looks; /* left to make at short intervals: the kernel tells of want before it has killed */
     bool killed;
+    bool reaped;
     int ended;                           /* the exit status that it asked to be ended with; -1: it has not */
     bool notified;                       /* it had a listener */
     unsigned refusals, signals, answers; /* notices of each kind */

@@ -61,10 +61,16 @@ static void slot_close(struct slot *slot)
     drop_fd(&slot->err);
 }
 
+/* All that was in a pid namespace has ended before its first process can be reaped. */
+static bool is_dead(const struct engine *engine, const struct slot *slot)
+{
+    return slot->reaped && engine->plan.engine == ENGINE_CLONE && (jail_clone_flags(&engine->plan) & CLONE_NEWPID);
+}
+
 void slot_free(struct engine *engine, struct slot *slot)
 {
     struct fault fault;
-    if (slot->cgroup && cgroup_kill(slot->cgroup, &fault)) {
+    if (slot->cgroup && !is_dead(engine, slot) && cgroup_kill(slot->cgroup, &fault)) {
         /* Something in it would not die: never reuse it. */
         log_fault(LOG_WARNING, "a cgroup could not be emptied", &fault);
         cgroup_free(slot->cgroup);
@@ -172,7 +178,7 @@ void slot_spawn(struct engine *engine, struct environment *environment, uint64_t
     slot->disk_bytes = disk_bytes;
     slot->serial = ++engine->serial;
     slot->zygote = environment->zygote.generation;
-    slot->killed = false;
+    slot->killed = slot->reaped = false;
     slot->ended = -1;
     slot->refusals = slot->signals = slot->answers = 0;
     slot->oom_looks = 0;
@@ -564,13 +570,14 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     slot->run = NULL;
     end_inside(engine, slot, status);
     status = outer_status(engine->plan.engine, status);
+    slot->reaped = true;
     if (!run) {
         if (slot->state == SLOT_WAITING || slot->state == SLOT_ENTERING)
             log_event(LOG_WARNING, "a waiting jail ended", log_number("pid", slot->pid), log_number("status", status));
         slot_free(engine, slot);
         return;
     }
-    if (slot->cgroup)
+    if (slot->cgroup && !is_dead(engine, slot))
         cgroup_kill(slot->cgroup, &fault); /* before the usage: what a missing pid namespace let live */
     slots_end_orphans(engine);
     if (slot->ended >= 0)

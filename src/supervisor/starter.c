@@ -15,6 +15,7 @@
 #include "policy.h"
 #include "sandbox.h"
 #include "scope.h"
+#include "turns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -265,6 +266,7 @@ static _Noreturn void starter_main(struct engine *engine, int orders)
     sigfillset(&all); /* a terminal's are for the supervisor */
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_NAME, "safe-starter", 0, 0, 0);
+    take_short_turns(); /* the supervisor waits for it */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

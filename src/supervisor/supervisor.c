@@ -5,6 +5,7 @@
 #include "policy.h"
 #include "scope.h"
 #include "service.h"
+#include "turns.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -23,7 +24,7 @@ enum {
     WARM_TIMEOUT_US = 120000000,
     FRONT_TIMEOUT_US = 20000000,
     SLOTS_MOST = SETTINGS_CONCURRENCY_MOST + ENVIRONMENTS_MOST * (SETTINGS_POOL_MOST + SPAWNS_AT_ONCE),
-    REFILL_WAIT_US = 20000,
+    REFILL_WAIT_US = 5000,
 };
 
 uint64_t now_us(void)
@@ -182,8 +183,9 @@ static void refill(struct engine *engine, struct environment *environment)
 {
     uint64_t running = engine->in_state[SLOT_RUNNING], queued = engine->queue.in_lane[LANE_USUAL + environment->number];
     uint64_t room = running < engine->concurrency ? engine->concurrency - running : 0; /* a reload may lower it */
-    /* A clone costs more CPU than a short run: while runs are on and half of the pool is there, theirs comes first. */
-    if (running && environment->in_state[SLOT_WAITING] >= (environment->pool + 1) / 2 &&
+    /* A clone costs more CPU than a short run: while half of the pool is there, what has just been started, and its
+     * answer on the way to its client, come first. */
+    if (environment->in_state[SLOT_WAITING] >= (environment->pool + 1) / 2 &&
         now_us() < engine->started_us + REFILL_WAIT_US)
         return;
     uint64_t want = environment->pool + (queued < room ? queued : room);
@@ -530,6 +532,7 @@ static void dispatch(struct engine *engine, struct source *source)
 int engine_serve(struct engine *engine)
 {
     struct fault fault;
+    take_short_turns();
     if (starter_open(engine, &fault) || engine_confine(engine, &fault)) {
         log_fault(LOG_ERROR, "the server cannot start", &fault);
         return 1;

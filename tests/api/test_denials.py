@@ -101,6 +101,7 @@ VIOLATIONS = {
     "mmap": (EPERM, [(0, 4096, 3, 0x22 | flag, -1, 0) for flag in (0x40000, 0x2000, 0x100)]),
     "mprotect": (EPERM, [(BUFFER, 4096, 1 | flag) for flag in (0x8, 0x1000000, 0x2000000)]),
     "mremap": (EPERM, [(BUFFER, 4096, 8192, 1 | 4, 0)]),
+    "setitimer": (EPERM, [(1, BUFFER, 0), (2, BUFFER, 0)]),  # ITIMER_VIRTUAL, ITIMER_PROF
     "clone": (EPERM, [(flags, 0, 0, 0, 0) for flags in (17 | NEWUSER, 17 | NEWNS, 17 | NEWPID, 17 | NEWNET, 17 | NEWUTS, 17 | NEWIPC, 17 | NEWCGROUP,
                                                         NEWTIME, 17 | 0x8000, 17 | 0x4000 | 0x100, FORK | 0x2000, THREAD | NEWUSER, 17)]),
     # the operations of priority inheritance, requeueing, FUTEX_FD and FUTEX_WAKE_OP

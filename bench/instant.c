@@ -54,7 +54,8 @@ static int listener(const char *port)
 /* The first words, as the supervisor's. */
 static void set_up(const char *port)
 {
-    struct wire_message setup = {.type = WIRE_SETUP, .fd_count = 2}, keys = {.type = WIRE_KEYS},
+    static struct environment_offers offers;
+    struct wire_message setup = {.type = WIRE_SETUP, .fd_count = 3}, keys = {.type = WIRE_KEYS},
                         state = {.type = WIRE_STATE};
     limits_default(&setup.setup.limits);
     setup.setup.listeners = 1;
@@ -63,7 +64,10 @@ static void set_up(const char *port)
     setup.setup.buffered_bytes = 256 << 20;
     setup.setup.log_level = LOG_INFO; /* a line for each run, as by default */
     setup.fds[0] = memory_file(no_words, sizeof no_words - 1);
-    setup.fds[1] = listener(port);
+    offers.rows[ENVIRONMENT_DEFAULT] =
+        (struct environment_offer){.name = "default", .offered = true, .limits = setup.setup.limits};
+    setup.fds[1] = memory_file(&offers, sizeof offers);
+    setup.fds[2] = listener(port);
     state.state = (struct wire_state){.serving = SERVING_READY, .zygote = 1};
     send_message(&setup);
     wire_close_fds(&setup);

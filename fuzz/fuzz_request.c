@@ -59,6 +59,10 @@ static void check_job(const struct request *request)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
+    static struct environment_offers offers = {
+        {{.name = "default", .offered = true},
+         {.name = "data", .offered = true, .warmer = true, .modules = "numpy pandas "},
+         {.name = "gone"}}};
     struct limits server;
     struct request request;
     struct request_error error = {0};
@@ -66,8 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     limits_default(&server);
     server.value[LIMIT_REQUEST] = 4096;
+    offers.rows[0].limits = offers.rows[1].limits = server;
+    offers.rows[1].limits.value[LIMIT_MEMORY] *= 2; /* more than the client may have */
     struct span body = {bytes + 1, length - 1};
-    if (request_parse(body, types[bytes[0] % 4], &server, nonce, &request, &error) < 0) {
+    if (request_parse(body, types[bytes[0] % 4], &offers, &server, nonce, &request, &error) < 0) {
         size_t used = strnlen(error.text, sizeof error.text);
         must(used > 0 && used < sizeof error.text);
         must(utf8_prefix((struct span){(const uint8_t *)error.text, used}) == used);
@@ -78,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     }
     check_job(&request);
+    must(request.environment <= 1 && request.warmer <= 1);
     for (int i = 0; i < LIMIT_COUNT; i++)
         must(request.limits.value[i] <= server.value[i] && request.limits.value[i] >= limit_table[i].least);
     must(utf8_prefix((struct span){request.stdin_bytes.bytes, request.stdin_bytes.length}) ==

@@ -30,7 +30,7 @@ enum { EXIT_USAGE = 2, SUPERVISOR = 3 };
 
 /* The request body under construction: the same JSON that a client would send over HTTP. */
 struct arguments {
-    const char *script, *input, *stdin_path;
+    const char *script, *input, *stdin_path, *environment;
     struct buffer files, globs;
     bool json;
 };
@@ -117,10 +117,20 @@ static int set_stdin(struct arguments *arguments, const char *value)
     return 0;
 }
 
+static int set_environment(struct arguments *arguments, const char *value)
+{
+    arguments->environment = value;
+    return 0;
+}
+
 static const struct {
     const char *flag;
     int (*use)(struct arguments *arguments, const char *value);
-} options[] = {{"--input", set_input}, {"--stdin", set_stdin}, {"--file", add_file}, {"--return", add_glob}};
+} options[] = {{"--input", set_input},
+               {"--stdin", set_stdin},
+               {"--file", add_file},
+               {"--return", add_glob},
+               {"--environment", set_environment}};
 
 /* One option with its value, "--input V" or "--input=V". Returns -1 when it is none of ours. */
 static int take_option(struct arguments *arguments, int argc, char **argv, int *at)
@@ -196,6 +206,10 @@ static int make_body(const struct arguments *arguments, struct buffer *body)
         put(body, ",\"return_files\":[");
         buffer_append(body, arguments->globs.bytes, arguments->globs.length);
         put(body, "]");
+    }
+    if (arguments->environment) {
+        put(body, ",\"environment\":");
+        json_put_string(body, text_span(arguments->environment));
     }
     put(body, "}");
     return status ? status : body->failed ? complain(1, "out of memory") : 0;
@@ -354,7 +368,8 @@ static void print_run(const struct record *record)
                 record->denied[i].hint);
 }
 
-static int finish(struct exchange *exchange, const uint8_t *nonce, const struct request *request, bool json)
+static int finish(struct exchange *exchange, const uint8_t *nonce, const struct request *request,
+                  const char *environment, bool json)
 {
     static struct report report;
     static struct outcome outcome;
@@ -366,7 +381,7 @@ static int finish(struct exchange *exchange, const uint8_t *nonce, const struct 
         exchange->facts.cause = CAUSE_OUTPUT;
     outcome_decide(&exchange->facts, &report.verdict, &request->limits, &outcome);
     struct record record = {.id = "run",
-                            .environment = request->environment,
+                            .environment = environment,
                             .outcome = &outcome,
                             .facts = &exchange->facts,
                             .report = &report,
@@ -388,12 +403,15 @@ int main(int argc, char **argv)
     static struct wire_message setup, ask;
     static struct request request;
     static struct request_error error;
+    static struct environment_offers offers;
     struct arguments arguments = {0};
     struct exchange exchange = {.streams = {{.fd = -1}, {.fd = -1}, {.fd = -1}}};
     struct buffer body = {0};
     uint8_t nonce[NONCE_BYTES];
     if (wire_receive(SUPERVISOR, LINK_FRONT, true, &setup) != WIRE_OK || setup.type != WIRE_SETUP)
         return complain(1, "is started by safe-script, not by hand");
+    if (pread(setup.fds[1], &offers, sizeof offers, 0) != sizeof offers)
+        return complain(1, "the table of environments cannot be read");
     wire_close_fds(&setup);
     int status = parse_arguments(&arguments, argc, argv);
     if (status == 0)
@@ -402,14 +420,20 @@ int main(int argc, char **argv)
         return status;
     if (getrandom(nonce, sizeof nonce, 0) != sizeof nonce)
         return complain(1, "getrandom: %s", strerror(errno));
-    struct limits limits = setup.setup.limits;
-    if (limits.value[LIMIT_REQUEST] < body.length)
-        limits.value[LIMIT_REQUEST] = body.length; /* the limit is for strangers */
-    if (request_parse((struct span){body.bytes, body.length}, "application/json", &limits, nonce, &request, &error))
+    struct limits most;
+    for (int i = 0; i < LIMIT_COUNT; i++)
+        most.value[i] = UINT64_MAX;
+    offers.rows[ENVIRONMENT_DEFAULT].limits.value[LIMIT_REQUEST] = UINT64_MAX; /* the limit is for strangers */
+    if (request_parse((struct span){body.bytes, body.length}, "application/json", &offers, &most, nonce, &request,
+                      &error))
         return complain(EXIT_USAGE, "%s", error.text);
     request.limits.value[LIMIT_REQUEST] = setup.setup.limits.value[LIMIT_REQUEST];
     ask = (struct wire_message){.type = WIRE_RUN, .fd_count = 1};
-    ask.run = (struct wire_run){.id = 1, .limits = request.limits, .has_stdin = request.has_stdin};
+    ask.run = (struct wire_run){.id = 1,
+                                .limits = request.limits,
+                                .has_stdin = request.has_stdin,
+                                .environment = request.environment,
+                                .warmer = request.environment};
     ask.fds[0] = sealed(&request.job);
     if (request.has_stdin)
         ask.fds[ask.fd_count++] = sealed(&request.stdin_bytes);
@@ -424,5 +448,5 @@ int main(int argc, char **argv)
         return complain(1, "the supervisor has gone");
     wire_close_fds(&ask);
     status = exchange_wait(&exchange, &request.limits);
-    return status ? status : finish(&exchange, nonce, &request, arguments.json);
+    return status ? status : finish(&exchange, nonce, &request, offers.rows[request.environment].name, arguments.json);
 }

@@ -34,7 +34,8 @@ void access_check(struct front *front, struct connection *connection, const stru
     struct exchange *exchange = &connection->exchange;
     uint8_t hash[DIGEST_BYTES];
     size_t length;
-    exchange->limits = front->setup.limits;
+    for (int i = 0; i < LIMIT_COUNT; i++)
+        exchange->limits.value[i] = UINT64_MAX;
     if (!front->keys_needed || (exchange->route && exchange->route->open))
         return;
     const char *text = key_offered(head->value[HEADER_AUTHORIZATION], &length);
@@ -52,10 +53,7 @@ void access_check(struct front *front, struct connection *connection, const stru
     }
     exchange->owner = key->owner;
     memcpy(exchange->key, key->id, sizeof exchange->key);
-    for (int i = 0; i < LIMIT_COUNT; i++) {
-        uint64_t most = key->limits.value[i];
-        exchange->limits.value[i] = most < exchange->limits.value[i] ? most : exchange->limits.value[i];
-    }
+    exchange->limits = key->limits;
 }
 
 /* ---- other origins ---- */

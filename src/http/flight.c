@@ -98,13 +98,24 @@ static void flight_free(struct front *front, struct flight *flight)
     front_bury(front, &flight->streams[0].watch);
 }
 
+static const char *environment_name(const struct front *front, const struct flight *flight)
+{
+    return front->environments.rows[flight->environment].name;
+}
+
 /* ---- to the supervisor ---- */
 
 static bool tell_run(struct front *front, struct flight *flight)
 {
     struct wire_message message = {.type = WIRE_RUN, .fds = {flight->job}, .fd_count = 1};
-    message.run =
-        (struct wire_run){flight->id, flight->limits, flight->input >= 0, flight->async, flight->owner, flight->probe};
+    message.run = (struct wire_run){.id = flight->id,
+                                    .limits = flight->limits,
+                                    .has_stdin = flight->input >= 0,
+                                    .tell_queued = flight->async,
+                                    .owner = flight->owner,
+                                    .probe = flight->probe,
+                                    .environment = flight->environment,
+                                    .warmer = flight->warmer};
     if (flight->input >= 0)
         message.fds[message.fd_count++] = flight->input;
     if (!front_tell(front, &message))
@@ -185,8 +196,8 @@ static struct flight *flight_new(const struct front *front, uint64_t owner)
 static bool keep(struct front *front, struct flight *flight, uint64_t owner)
 {
     struct buffer started = {0};
-    run_progress(flight->name, "running", flight->environment, &started);
-    flight->run = started.failed ? NULL : runs_add(&front->runs, flight->name, owner, flight->environment);
+    run_progress(flight->name, "running", environment_name(front, flight), &started);
+    flight->run = started.failed ? NULL : runs_add(&front->runs, flight->name, owner, environment_name(front, flight));
     if (!flight->run) {
         buffer_free(&started);
         return false;
@@ -212,6 +223,7 @@ static bool load(struct front *front, struct flight *flight, const struct reques
 {
     flight->limits = request->limits;
     flight->environment = request->environment;
+    flight->warmer = request->warmer;
     flight->asked_us = front_clock_us();
     take_digest(flight, &request->job);
     flight->job_bytes = request->job.length + request->stdin_bytes.length;
@@ -247,7 +259,8 @@ void flight_start(struct front *front, struct connection *connection)
         return;
     }
     struct flight *flight = flight_new(front, exchange->owner);
-    if (flight && request_parse(body, exchange->content_type, &exchange->limits, flight->nonce, &request, &error)) {
+    if (flight && request_parse(body, exchange->content_type, &front->environments, &exchange->limits, flight->nonce,
+                                &request, &error)) {
         exchange_refuse(connection, error.http, error.http == 503, "%s", error.text);
         free(flight);
         return;
@@ -274,7 +287,8 @@ int flight_probe(struct front *front, const char *script)
     struct flight *flight = flight_new(front, 0);
     if (!flight)
         return -1;
-    if (request_parse(text_span(script), "text/x-python", &front->setup.limits, flight->nonce, &request, &error)) {
+    if (request_parse(text_span(script), "text/x-python", &front->environments, &front->setup.limits, flight->nonce,
+                      &request, &error)) {
         free(flight);
         return -1;
     }
@@ -307,13 +321,13 @@ static uint64_t denials(const struct facts *facts)
 }
 
 /* The audit line: who ran what, how it ended, and what it used. */
-static void log_flight(const struct flight *flight, const struct outcome *outcome)
+static void log_flight(const struct front *front, const struct flight *flight, const struct outcome *outcome)
 {
     const struct facts *facts = &flight->facts;
     char digest[DIGEST_HEX + 1];
     log_event(LOG_INFO, "run", log_text("id", flight->name), log_text("status", status_table[outcome->status].name),
               log_text("script_sha256", digest_hex(flight->digest, digest)),
-              log_text("environment", flight->environment), log_number("http", flight->http),
+              log_text("environment", environment_name(front, flight)), log_number("http", flight->http),
               log_number("queued_ms", facts->queued_us / 1000), log_number("wall_ms", facts->wall_us / 1000),
               log_number("cpu_ms", facts->cpu_us / 1000), log_number("memory_peak_bytes", facts->memory_peak_bytes),
               log_number("stdout_bytes", flight->streams[STREAM_STDOUT].total),
@@ -388,7 +402,7 @@ static void account(struct front *front, const struct flight *flight, const stru
     metrics_run(&front->metrics, outcome->status, flight->environment, &flight->facts,
                 flight->streams[STREAM_STDOUT].total + flight->streams[STREAM_STDERR].total,
                 front_clock_us() - flight->asked_us);
-    log_flight(flight, outcome);
+    log_flight(front, flight, outcome);
 }
 
 void flight_finish(struct front *front, struct flight *flight)
@@ -398,7 +412,7 @@ void flight_finish(struct front *front, struct flight *flight)
     struct outcome outcome;
     struct record record = {
         .id = flight->name,
-        .environment = flight->environment,
+        .environment = environment_name(front, flight),
         .outcome = &outcome,
         .facts = &flight->facts,
         .report = &report,
@@ -448,12 +462,32 @@ void flight_cancel(struct front *front, struct flight *flight)
 
 /* ---- from the supervisor ---- */
 
+/* Where it runs, now that the supervisor has said so. */
+static void take_place_of_run(struct front *front, struct flight *flight, uint32_t environment)
+{
+    struct buffer started = {0};
+    if (environment >= ENVIRONMENTS_MOST || environment == flight->environment)
+        return;
+    flight->environment = environment;
+    if (!flight->run)
+        return;
+    flight->run->environment = environment_name(front, flight);
+    run_progress(flight->name, "running", flight->run->environment, &started);
+    if (started.failed) {
+        buffer_free(&started);
+        return;
+    }
+    buffer_free(&flight->run->events.started);
+    flight->run->events.started = started;
+}
+
 /* A first start, or another one because something outside killed the first run: what that one wrote never was. */
 static void on_started(struct front *front, struct flight *flight, struct wire_message *message)
 {
     if (!flight->client && !flight->run && !flight->probe)
         return;
     flight->limits = message->started.limits;
+    take_place_of_run(front, flight, message->started.environment);
     flight->streams[STREAM_REPORT].keep = report_most(&flight->limits);
     flight->streams[STREAM_STDOUT].keep = flight->streams[STREAM_STDERR].keep = flight->limits.value[LIMIT_OUTPUT];
 #ifdef SAFE_SCRIPT_ABLATION
@@ -511,6 +545,10 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
     if (flight->client) {
         if (refused->reason == REFUSED_KEY)
             exchange_refuse(flight->client, rows[row].http, 0, "%s", rows[row].text);
+        if (refused->reason == REFUSED_BROKEN && flight->environment != ENVIRONMENT_DEFAULT)
+            exchange_refuse(flight->client, rows[row].http, retry_after_s,
+                            "the environment \"%s\" cannot be had: GET /v1/environments says why",
+                            environment_name(front, flight));
         exchange_refuse(flight->client, rows[row].http, retry_after_s, "%s: try again in %u s", rows[row].text,
                         retry_after_s);
         wake(front, flight);

@@ -26,7 +26,7 @@ struct flight {
     struct connection *client; /* NULL: gone, or answered */
     struct kept *run;          /* NULL: nobody can ask for it by its name */
     bool record, async, probe;
-    const char *environment;
+    uint32_t environment, warmer; /* asked for, once it has started the one where it is; another that may run it */
     uint8_t digest[DIGEST_BYTES]; /* of the script, for the log */
     struct limits limits;
     uint32_t owner;

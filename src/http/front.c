@@ -63,8 +63,12 @@ bool front_tell(struct front *front, const struct wire_message *message)
 }
 
 /* Whatever of the setup is no descriptor: at the start, and when the settings have changed. */
-static void take_setup(struct front *front, const struct wire_setup *setup)
+static int take_setup(struct front *front, const struct wire_setup *setup, int offers)
 {
+    struct environment_offers fresh;
+    if (pread(offers, &fresh, sizeof fresh, 0) != sizeof fresh)
+        return -1;
+    front->environments = fresh;
     front->setup = *setup;
     log_open("front", (enum log_level)setup->log_level, (enum log_format)setup->log_format);
     front->runs.keep_ms = setup->records_ms;
@@ -75,6 +79,7 @@ static void take_setup(struct front *front, const struct wire_setup *setup)
                   log_number("configured", front->setup.max_connections));
         front->setup.max_connections = front->most_connections;
     }
+    return 0;
 }
 
 static void supervisor_lost(struct front *front, int result)
@@ -98,6 +103,7 @@ static void supervisor_lost(struct front *front, int result)
 static void take_state(struct front *front, const struct wire_state *state)
 {
     enum serving serving = (enum serving)state->serving;
+    memcpy(front->states, state->environments, sizeof front->states);
     probe_state(front, state);
     if (front->setup.inherited && serving == SERVING_READY)
         listeners_watch(front, EPOLLIN);
@@ -115,9 +121,9 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
         scrape_flush(front);
     }
     while (!front->done && (result = wire_receive(front->supervisor, LINK_FRONT, true, &message)) == WIRE_OK) {
-        if (message.type == WIRE_SETUP && message.setup.listeners == 0 && message.fd_count == 1) {
-            take_setup(front, &message.setup);
-            routes_settings(front); /* without memory the old ones stay */
+        if (message.type == WIRE_SETUP && message.setup.listeners == 0 && message.fd_count == 2) {
+            if (take_setup(front, &message.setup, message.fds[1]) == 0)
+                routes_settings(front, message.fds[0]); /* without memory the old ones stay */
             wire_close_fds(&message);
         } else if (message.type == WIRE_KEYS) {
             if (access_keys(front, &message)) {
@@ -243,7 +249,7 @@ static uint32_t fit_descriptors(void)
 
 static int open_clients(struct front *front, struct wire_message *setup)
 {
-    front->clients = (struct listener){{.ready = connection_take}, .fd = take_fd(&setup->fds[1]), .family = AF_UNIX};
+    front->clients = (struct listener){{.ready = connection_take}, .fd = take_fd(&setup->fds[2]), .family = AF_UNIX};
     return fcntl(front->clients.fd, F_SETFL, O_NONBLOCK) ||
                    front_watch(front, front->clients.fd, &front->clients.watch, EPOLLIN)
                ? -1
@@ -254,7 +260,7 @@ static int open_listeners(struct front *front, struct wire_message *setup)
 {
     if (front->setup.clients && open_clients(front, setup))
         return -1;
-    for (int i = front->setup.clients ? 2 : 1; i < setup->fd_count; i++) {
+    for (int i = front->setup.clients ? 3 : 2; i < setup->fd_count; i++) {
         struct listener *listener = &front->listeners[front->listener_count];
         socklen_t size = sizeof listener->family;
         listener->fd = take_fd(&setup->fds[i]);
@@ -271,9 +277,10 @@ static int open_listeners(struct front *front, struct wire_message *setup)
 static int front_open(struct front *front, struct wire_message *setup)
 {
     const union MHD_DaemonInfo *info;
-    auto_fd int description = take_fd(&setup->fds[0]);
+    auto_fd int description = take_fd(&setup->fds[0]), offers = take_fd(&setup->fds[1]);
     front->most_connections = fit_descriptors();
-    take_setup(front, &setup->setup);
+    if (take_setup(front, &setup->setup, offers))
+        return -1;
     front->now_ms = front_clock_us() / 1000;
     front->supervisor_watch.ready = supervisor_ready;
     front->mhd_watch.ready = mhd_ready;
@@ -322,7 +329,7 @@ int front_run(struct front *front, struct wire_message *setup)
 {
     struct fault fault;
     front->epoll = front->clients.fd = -1;
-    if (setup->setup.listeners + !!setup->setup.clients != (uint32_t)setup->fd_count - 1 || receive_keys(front) ||
+    if (setup->setup.listeners + !!setup->setup.clients != (uint32_t)setup->fd_count - 2 || receive_keys(front) ||
         front_open(front, setup)) {
         log_event(LOG_ERROR, "the front cannot start", log_text("reason", strerror(errno)));
         front->exit_status = 1;

@@ -46,7 +46,7 @@ struct watch {
 };
 
 enum {
-    LISTENERS_MOST = WIRE_FDS - 1,
+    LISTENERS_MOST = WIRE_FDS - 2,
     CONNECTIONS_MOST = 100000,
     QUERY_SHOWN = 64,          /* bytes of an unknown query parameter's name that an error shows */
     CONNECTION_MEMORY = 32768, /* libmicrohttpd's memory for each connection: head, lists, answer's head */
@@ -111,7 +111,7 @@ bool route_is_problem(const char *path, size_t length);
  * Returns 0 or -1. */
 int routes_open(struct front *front, int description);
 /* Those that show settings, again. */
-int routes_settings(struct front *front);
+int routes_settings(struct front *front, int description);
 void routes_close(struct front *front);
 
 /* What a connection is waited for, each with its deadline. */
@@ -166,7 +166,7 @@ struct exchange {
     char name[RUN_NAME_BYTES + 1]; /* the path's {id}; "" where it can be none */
     uint64_t owner;                /* who asks: only what is his is shown; 0: nobody is told from anybody */
     char key[KEY_ID_BYTES + 1];    /* his key's name; "" where none is needed */
-    struct limits limits;          /* the server's, or his key's where they are lower */
+    struct limits limits;          /* his key's; without one there are none but the environments' */
     const char *origin;            /* Access-Control-Allow-Origin; NULL: none */
     char request_id[REQUEST_ID_BYTES + 1];
     uint64_t content_length;
@@ -381,14 +381,7 @@ struct constant {
     struct buffer body;
 };
 
-enum constant_answer {
-    CONSTANT_HEALTHY,
-    CONSTANT_JAIL,
-    CONSTANT_ENVIRONMENTS,
-    CONSTANT_INDEX,
-    CONSTANT_OPENAPI,
-    CONSTANT_COUNT
-};
+enum constant_answer { CONSTANT_HEALTHY, CONSTANT_JAIL, CONSTANT_INDEX, CONSTANT_OPENAPI, CONSTANT_COUNT };
 
 struct front {
     struct watch supervisor_watch; /* first: front_ready() is given this member */
@@ -402,6 +395,10 @@ struct front {
     uint64_t end_ms; /* not 0: the supervisor has gone, and we end then, or once every client has its answer */
     int exit_status;
     struct wire_setup setup;
+    struct environment_offers environments;
+    uint8_t states[ENVIRONMENTS_MOST]; /* enum environment_state of each */
+    struct buffer described;           /* one after the other, each without its last member */
+    struct span described_at[ENVIRONMENTS_MOST];
     uint64_t owner_seed;       /* nobody outside can tell which addresses are one owner */
     uint32_t most_connections; /* for want of descriptors */
     struct key *keys;          /* read-only, the supervisor's memory */

@@ -29,18 +29,10 @@ static void observe(struct histogram *histogram, uint64_t us)
     histogram->sum_us += us;
 }
 
-static size_t environment_index(const char *environment)
-{
-    size_t index = 0;
-    while (index < METRICS_ENVIRONMENTS - 1 && environment_names[index] && environment_names[index] != environment)
-        index++;
-    return index;
-}
-
-void metrics_run(struct metrics *metrics, enum status status, const char *environment, const struct facts *facts,
+void metrics_run(struct metrics *metrics, enum status status, uint32_t environment, const struct facts *facts,
                  uint64_t output_bytes, uint64_t total_us)
 {
-    metrics->runs[status][environment_index(environment)]++;
+    metrics->runs[status][environment]++;
     observe(&metrics->queued, facts->queued_us);
     observe(&metrics->wall, facts->wall_us);
     observe(&metrics->total, total_us);
@@ -59,25 +51,24 @@ struct dimension {
     const char *labels; /* their names, for people */
     size_t count;
     bool sparse; /* only those that are not zero are shown: most never will be */
-    void (*put)(struct buffer *out, size_t place);
+    void (*put)(struct buffer *out, const struct metrics_now *now, size_t place);
 };
 
-static void put_status(struct buffer *out, size_t place)
+static void put_status(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     buffer_print(out, "status=\"%s\"", status_table[place].name);
 }
 
-static void put_environment(struct buffer *out, size_t place)
+static void put_environment(struct buffer *out, const struct metrics_now *now, size_t place)
 {
-    for (size_t i = 0; i <= place; i++) {
-        if (!environment_names[i])
-            return;
-    }
-    buffer_print(out, "environment=\"%s\"", environment_names[place]);
+    if (*now->environments->rows[place].name)
+        buffer_print(out, "environment=\"%s\"", now->environments->rows[place].name);
 }
 
-static void put_route(struct buffer *out, size_t place)
+static void put_route(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     if (place < route_count)
         buffer_print(out, "method=\"%s\",route=\"%s\"", method_names[route_table[place].method],
                      route_table[place].path);
@@ -85,20 +76,23 @@ static void put_route(struct buffer *out, size_t place)
         buffer_print(out, "method=\"other\",route=\"other\"");
 }
 
-static void put_code(struct buffer *out, size_t place)
+static void put_code(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     buffer_print(out, "code=\"%zu\"", place + 100);
 }
 
-static void put_call(struct buffer *out, size_t place)
+static void put_call(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     char name[64];
     buffer_print(out, "call=\"%s\"",
                  place < METRICS_CALLS - 1 ? jail_call_name((int)place, name, sizeof name) : "other");
 }
 
-static void put_phase(struct buffer *out, size_t place)
+static void put_phase(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     static const char *const names[PHASE_COUNT] = {
         [PHASE_IDLE] = "idle",       [PHASE_LOOKING] = "looking",  [PHASE_READING] = "reading",
         [PHASE_WORKING] = "working", [PHASE_SILENT] = "streaming", [PHASE_SENDING] = "sending",
@@ -106,14 +100,16 @@ static void put_phase(struct buffer *out, size_t place)
     buffer_print(out, "state=\"%s\"", names[place]);
 }
 
-static void put_slot(struct buffer *out, size_t place)
+static void put_slot(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     static const char *const names[WIRE_SLOT_STATES] = {"free", "spawning", "entering", "waiting", "running", "dying"};
     buffer_print(out, "state=\"%s\"", names[place]);
 }
 
-static void put_process(struct buffer *out, size_t place)
+static void put_process(struct buffer *out, const struct metrics_now *now, size_t place)
 {
+    (void)now;
     static const char *const names[PROCESS_COUNT] = {[PROCESS_SUPERVISOR] = "supervisor",
                                                      [PROCESS_STARTER] = "starter",
                                                      [PROCESS_FRONT] = "front",
@@ -122,16 +118,16 @@ static void put_process(struct buffer *out, size_t place)
 }
 
 /* Those that the supervisor starts again, and those that write to the log. */
-static void put_child(struct buffer *out, size_t place)
+static void put_child(struct buffer *out, const struct metrics_now *now, size_t place)
 {
     if (place == PROCESS_FRONT || place == PROCESS_ZYGOTE)
-        put_process(out, place);
+        put_process(out, now, place);
 }
 
-static void put_writer(struct buffer *out, size_t place)
+static void put_writer(struct buffer *out, const struct metrics_now *now, size_t place)
 {
     if (place == PROCESS_SUPERVISOR || place == PROCESS_FRONT)
-        put_process(out, place);
+        put_process(out, now, place);
 }
 
 static const struct dimension by_status = {"status", STATUS_COUNT, false, put_status},
@@ -186,7 +182,12 @@ static const struct metric {
     {"safe_script_queue_length", GAUGE, PLAIN, NULL, NULL, AT(STATS, queued), "Runs that wait for a place."},
     {"safe_script_queue_limit", GAUGE, PLAIN, NULL, NULL, AT(STATS, queue), "Runs that may wait; more get 429."},
     {"safe_script_concurrency_limit", GAUGE, PLAIN, NULL, NULL, AT(STATS, concurrency), "Runs that may run at once."},
-    {"safe_script_pool_target", GAUGE, PLAIN, NULL, NULL, AT(STATS, pool), "Jails that are to wait for a run."},
+    {"safe_script_pool_target", GAUGE, PLAIN, NULL, NULL, AT(STATS, pool),
+     "Jails that are to wait for a run of the default environment."},
+    {"safe_script_environment_pool_target", GAUGE, PLAIN, &by_environment, NULL, AT(STATS, pools),
+     "Jails that are to wait for a run; 0 while the environment's zygote is not up."},
+    {"safe_script_environment_pool", GAUGE, PLAIN, &by_environment, NULL, AT(STATS, waiting),
+     "Jails that wait for a run."},
     {"safe_script_slots", GAUGE, PLAIN, &by_slot, NULL, AT(STATS, slots), "Places for jails, by state."},
     {"safe_script_jails_made_total", COUNTER, PLAIN, NULL, NULL, AT(STATS, jails_made), "Jails that were made."},
     {"safe_script_jails_failed_total", COUNTER, PLAIN, NULL, NULL, AT(STATS, jails_failed),
@@ -254,7 +255,8 @@ static void put_histogram(struct buffer *out, const struct metric *metric, const
 }
 
 /* One sample; where a label has no value for its place there is none. */
-static void put_sample(struct buffer *out, const struct metric *metric, size_t place, size_t other, uint64_t value)
+static void put_sample(struct buffer *out, const struct metrics_now *now, const struct metric *metric, size_t place,
+                       size_t other, uint64_t value)
 {
     const size_t before = out->length;
     const struct dimension *const dimensions[] = {metric->by, metric->and };
@@ -263,7 +265,7 @@ static void put_sample(struct buffer *out, const struct metric *metric, size_t p
     for (size_t i = 0; i < COUNT(dimensions) && dimensions[i]; i++) {
         buffer_print(out, "%s", i ? "," : "{");
         size_t length = out->length;
-        dimensions[i]->put(out, places[i]);
+        dimensions[i]->put(out, now, places[i]);
         if (out->length == length) {
             out->length = before;
             return;
@@ -274,7 +276,8 @@ static void put_sample(struct buffer *out, const struct metric *metric, size_t p
     buffer_print(out, "\n");
 }
 
-static void put_metric(struct buffer *out, const struct metric *metric, const uint8_t *source)
+static void put_metric(struct buffer *out, const struct metrics_now *now, const struct metric *metric,
+                       const uint8_t *source)
 {
     const void *at = source + metric->offset;
     const uint64_t *values = at;
@@ -288,7 +291,7 @@ static void put_metric(struct buffer *out, const struct metric *metric, const ui
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < others; j++) {
             if (!sparse || values[i * others + j])
-                put_sample(out, metric, i, j, values[i * others + j]);
+                put_sample(out, now, metric, i, j, values[i * others + j]);
         }
     }
 }
@@ -303,7 +306,7 @@ void metrics_page(const struct metrics *metrics, const struct metrics_now *now, 
     buffer_print(out, "%s{version=\"%s\",libmicrohttpd=\"%s\"} 1\n", build_name, SAFE_SCRIPT_VERSION,
                  MHD_get_version());
     for (size_t i = 0; i < COUNT(table); i++)
-        put_metric(out, &table[i], sources[table[i].source]);
+        put_metric(out, now, &table[i], sources[table[i].source]);
 }
 
 void metrics_table(struct buffer *out)

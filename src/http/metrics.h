@@ -4,6 +4,7 @@
 #ifndef SAFE_SCRIPT_METRICS_H
 #define SAFE_SCRIPT_METRICS_H
 
+#include "environment.h"
 #include "frames.h"
 #include "outcome.h"
 #include "run.h"
@@ -16,7 +17,7 @@
 enum {
     METRICS_ROUTES = 32, /* rows of the table of routes, and the last one for all that has none */
     METRICS_CODES = 500, /* 100 … 599 */
-    METRICS_ENVIRONMENTS = 16,
+    METRICS_ENVIRONMENTS = ENVIRONMENTS_MOST,
     METRICS_CALLS = 513,  /* system calls by number, and the last one for higher ones */
     METRICS_BUCKETS = 17, /* of a histogram, the last one without a bound */
     METRICS_PHASES = 7,
@@ -42,6 +43,7 @@ struct metrics_now {
     uint64_t connections[METRICS_PHASES]; /* by enum phase */
     uint64_t flights, buffered_bytes, kept_runs, kept_bytes;
     uint64_t ready;
+    const struct environment_offers *environments;
 };
 
 struct route;
@@ -50,7 +52,7 @@ struct route;
 void metrics_answer(struct metrics *metrics, const struct route *route, unsigned http);
 
 /* A run is over. total_us: from the whole request to the whole answer. */
-void metrics_run(struct metrics *metrics, enum status status, const char *environment, const struct facts *facts,
+void metrics_run(struct metrics *metrics, enum status status, uint32_t environment, const struct facts *facts,
                  uint64_t output_bytes, uint64_t total_us);
 
 /* Appends the page. */

@@ -67,10 +67,10 @@ static void put_required(struct buffer *out, bool first, const char *name)
     buffer_print(out, "%s\"%s\"", first ? "" : ",", name);
 }
 
-static void put_request(struct buffer *out, const struct limits *limits)
+static void put_request(struct buffer *out, const struct environment_offers *offers)
 {
     bool first = true;
-    (void)limits;
+    (void)offers;
     put_literal(out, "'type':'object','additionalProperties':false,'required':[");
     for (size_t i = 0; i < request_field_count; i++) {
         if (!request_fields[i].required)
@@ -84,9 +84,9 @@ static void put_request(struct buffer *out, const struct limits *limits)
     buffer_append(out, "}", 1);
 }
 
-static void put_run(struct buffer *out, const struct limits *limits)
+static void put_run(struct buffer *out, const struct environment_offers *offers)
 {
-    (void)limits;
+    (void)offers;
     put_literal(out, "'type':'object','additionalProperties':false,'required':[");
     for (size_t i = 0; i < record_field_count; i++)
         put_required(out, i == 0, record_fields[i].name);
@@ -96,7 +96,18 @@ static void put_run(struct buffer *out, const struct limits *limits)
     buffer_append(out, "}", 1);
 }
 
-static void put_limits(struct buffer *out, const struct limits *limits)
+/* The highest that any environment has. */
+static uint64_t most_of(const struct environment_offers *offers, int limit)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++) {
+        uint64_t value = offers->rows[i].offered ? offers->rows[i].limits.value[limit] : 0;
+        most = value > most ? value : most;
+    }
+    return most;
+}
+
+static void put_limits(struct buffer *out, const struct environment_offers *offers)
 {
     bool first = true;
     put_literal(out, "'type':'object','additionalProperties':false,'properties':{");
@@ -108,16 +119,16 @@ static void put_limits(struct buffer *out, const struct limits *limits)
         put_member(out, "description", row->help);
         buffer_print(out,
                      ",\"type\":\"integer\",\"minimum\":%" PRIu64 ",\"maximum\":%" PRIu64 ",\"default\":%" PRIu64 "}",
-                     row->least, limits->value[i], limits->value[i]);
+                     row->least, most_of(offers, i), offers->rows[ENVIRONMENT_DEFAULT].limits.value[i]);
         first = false;
     }
     buffer_append(out, "}", 1);
 }
 
-static void put_statuses(struct buffer *out, const struct limits *limits)
+static void put_statuses(struct buffer *out, const struct environment_offers *offers)
 {
     struct buffer help = {0};
-    (void)limits;
+    (void)offers;
     for (int i = 0; i < STATUS_COUNT; i++)
         buffer_print(&help, "%s%s: %s", i ? "; " : "", status_table[i].name, status_table[i].help);
     put_literal(out, "'type':'string','description':");
@@ -130,12 +141,13 @@ static void put_statuses(struct buffer *out, const struct limits *limits)
     buffer_free(&help);
 }
 
-static void put_environments(struct buffer *out, const struct limits *limits)
+static void put_environments(struct buffer *out, const struct environment_offers *offers)
 {
-    (void)limits;
     put_literal(out, "'type':'string','enum':[");
-    for (size_t i = 0; environment_names[i]; i++)
-        put_required(out, i == 0, environment_names[i]);
+    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++) {
+        if (offers->rows[i].offered)
+            put_required(out, i == ENVIRONMENT_DEFAULT, offers->rows[i].name);
+    }
     buffer_append(out, "]", 1);
 }
 
@@ -145,7 +157,7 @@ static void put_environments(struct buffer *out, const struct limits *limits)
 /* Named schemas: text, or a function that writes it from a table. */
 static const struct {
     const char *name;
-    void (*put)(struct buffer *out, const struct limits *limits);
+    void (*put)(struct buffer *out, const struct environment_offers *offers);
     const char *text;
 } schemas[] = {
     {"Request", put_request, NULL},
@@ -165,7 +177,7 @@ static const struct {
     {"Progress", NULL,
      "'type':'object','additionalProperties':false,'required':['id','status','environment'],'properties':{"
      "'id':{'type':'string'},'status':{'enum':['queued','running']},"
-     "'environment':{'$ref':'#/components/schemas/Environment'}}"},
+     "'environment':{'type':'string'}}"},
     {"RunState", NULL, "'oneOf':[{'$ref':'#/components/schemas/Run'},{'$ref':'#/components/schemas/Progress'}]"},
     {"RunError", NULL,
      "'type':'object','additionalProperties':false,'required':['type','message','line','traceback'],'properties':{"
@@ -199,10 +211,14 @@ static const struct {
      "'walls_needed':{'type':'integer','minimum':1},'sufficient':{'type':'boolean'}}"},
     {"Environments", NULL,
      "'type':'object','required':['environments'],'properties':{'environments':{'type':'array','items':{"
-     "'type':'object','required':['name','interpreter','packages'],'properties':{"
-     "'name':{'$ref':'#/components/schemas/Environment'},'interpreter':{'type':'string'},"
+     "'type':'object','required':['name','interpreter','packages','warm','limits','reason','zygote'],'properties':{"
+     "'name':{'type':'string'},'interpreter':{'type':'string'},"
      "'packages':{'type':'array','items':{'type':'object','required':['name','version'],'properties':{"
-     "'name':{'type':'string'},'version':{'type':'string'}}}}}}}}"},
+     "'name':{'type':'string'},'version':{'type':'string'}}}},"
+     "'warm':{'type':'array','items':{'type':'string'},'description':'modules that are imported already'},"
+     "'limits':{'type':'object','additionalProperties':{'type':'integer'},'description':'of its runs'},"
+     "'reason':{'type':['string','null'],'description':'why its zygote cannot be had'},"
+     "'zygote':{'enum':['down','warming','up','failed']}}}}}"},
     {"Health", NULL,
      "'type':'object','additionalProperties':false,'required':['status'],'properties':{'status':"
      "{'const':'ok'}}"},
@@ -222,12 +238,12 @@ static const struct {
      "'status':{'type':'integer','minimum':400,'maximum':599},'detail':{'type':'string','minLength':1}}"},
 };
 
-static void put_schemas(struct buffer *out, const struct limits *limits)
+static void put_schemas(struct buffer *out, const struct environment_offers *offers)
 {
     for (size_t i = 0; i < COUNT(schemas); i++) {
         buffer_print(out, "%s\"%s\":{", i ? "," : "", schemas[i].name);
         if (schemas[i].put)
-            schemas[i].put(out, limits);
+            schemas[i].put(out, offers);
         else
             put_literal(out, schemas[i].text);
         buffer_append(out, "}", 1);
@@ -396,7 +412,7 @@ static void put_paths(struct buffer *out)
     buffer_append(out, "}", 1);
 }
 
-void openapi_document(const struct limits *limits, struct buffer *out)
+void openapi_document(const struct environment_offers *offers, struct buffer *out)
 {
     put_literal(out,
                 "{'openapi':'3.1.0','info':{'title':'safe-script','version':'" SAFE_SCRIPT_VERSION "',"
@@ -408,7 +424,7 @@ void openapi_document(const struct limits *limits, struct buffer *out)
                 "'servers':[{'url':'/'}],'security':[{},{'key':[]}],'paths':{");
     put_paths(out);
     put_literal(out, "},'components':{'schemas':{");
-    put_schemas(out, limits);
+    put_schemas(out, offers);
     put_literal(out, "},'responses':{");
     put_errors(out);
     put_literal(out,

@@ -3,10 +3,11 @@
 #ifndef SAFE_SCRIPT_OPENAPI_H
 #define SAFE_SCRIPT_OPENAPI_H
 
+#include "environment.h"
 #include "frames.h"
-#include "limit.h"
 
-/* Appends the OpenAPI 3.1 document of a server with these limits. JSON Schemas in tables are written with ' for ". */
-void openapi_document(const struct limits *limits, struct buffer *out);
+/* Appends the OpenAPI 3.1 document of a server with these environments. JSON Schemas in tables are written with ' for
+ * ". */
+void openapi_document(const struct environment_offers *offers, struct buffer *out);
 
 #endif

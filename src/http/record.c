@@ -212,7 +212,7 @@ const struct record_field record_fields[] = {
      put_denied},
     {"usage", "'$ref':'#/components/schemas/Usage'", "what the run used", put_usage},
     {"jail", "'$ref':'#/components/schemas/RunJail'", "the layers that were on", put_jail},
-    {"environment", "'$ref':'#/components/schemas/Environment'", "the environment that it ran in", put_environment},
+    {"environment", "'type':'string'", "the environment that it ran in", put_environment},
 };
 const size_t record_field_count = sizeof record_fields / sizeof *record_fields;
 

@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include "imports.h"
 #include "outcome.h"
 #include "scope.h"
 
@@ -11,15 +12,16 @@
 
 /* A request while it is being checked. */
 struct request_work {
-    const struct limits *server;
+    const struct environment_offers *offers;
+    const struct limits *most;
+    struct limits server; /* the environment's, and no more than those */
+    bool named;
     struct request *request;
     struct request_error *error;
     uint64_t file_bytes;
 };
 
 enum { SHOWN = 120, FIELDS_MOST = 16 };
-
-const char *const environment_names[] = {"default", NULL};
 
 /* --- errors ------------------------------------------------------------------------------------------------------ */
 
@@ -325,18 +327,36 @@ static int parse_return_files(struct request_work *work, const struct json_value
     return 0;
 }
 
+/* The limits to start from are those of the environment, and no more than the client may have. */
+static void take_environment(struct request_work *work, uint32_t number)
+{
+    work->request->environment = work->request->warmer = number;
+    work->server = work->offers->rows[number].limits;
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        if (work->server.value[i] > work->most->value[i])
+            work->server.value[i] = work->most->value[i];
+    }
+    work->request->limits = work->server;
+}
+
 static int parse_environment(struct request_work *work, const struct json_value *value)
 {
+    const char *known[ENVIRONMENTS_MOST + 1] = {NULL};
     char name[SHOWN];
     if (value->type != JSON_STRING)
         return refuse(work->error, 400, "field \"environment\" must be a string");
-    for (size_t i = 0; environment_names[i]; i++) {
-        if (json_is(value, environment_names[i])) {
-            work->request->environment = environment_names[i];
-            return 0;
-        }
+    for (uint32_t i = 0, count = 0; i < ENVIRONMENTS_MOST; i++) {
+        const struct environment_offer *offer = &work->offers->rows[i];
+        if (!offer->offered)
+            continue;
+        known[count++] = offer->name;
+        if (!json_is(value, offer->name))
+            continue;
+        work->named = true;
+        take_environment(work, i);
+        return 0;
     }
-    return refuse_unknown(work->error, "environment", "", shown_json(value, name), environment_names);
+    return refuse_unknown(work->error, "environment", "", shown_json(value, name), known);
 }
 
 static int lower_limit(struct request_work *work, const struct json_value *key, const struct json_value *value)
@@ -345,7 +365,7 @@ static int lower_limit(struct request_work *work, const struct json_value *key, 
     char name[SHOWN];
     for (int i = 0, count = 0; i < LIMIT_COUNT; i++) {
         const struct limit_row *row = &limit_table[i];
-        uint64_t asked, most = work->server->value[i];
+        uint64_t asked, most = work->server.value[i];
         if (row->by_request)
             known[count++] = row->name;
         if (!json_is(key, row->name))
@@ -524,18 +544,32 @@ bool request_type_known(const char *content_type, struct request_error *error)
     return find_type(content_type, error) != NULL;
 }
 
-int request_parse(struct span body, const char *content_type, const struct limits *server,
-                  const uint8_t nonce[NONCE_BYTES], struct request *request, struct request_error *error)
+/* The script as it stands in the job, for the look at its imports. */
+static void choose_warmer(const struct request_work *work)
 {
-    struct request_work work = {.server = server, .request = request, .error = error};
-    uint64_t most = server->value[LIMIT_REQUEST];
+    struct request *request = work->request;
+    struct span rest = {request->job.bytes, request->job.length};
+    struct frame frame;
+    while (!work->named && frame_next(&rest, &frame) > 0) {
+        if (frame.tag == FRAME_SCRIPT)
+            request->warmer = imports_choose(frame.data, work->offers);
+    }
+}
+
+int request_parse(struct span body, const char *content_type, const struct environment_offers *offers,
+                  const struct limits *most, const uint8_t nonce[NONCE_BYTES], struct request *request,
+                  struct request_error *error)
+{
+    struct request_work work = {.offers = offers, .most = most, .request = request, .error = error};
     char text[40];
-    *request = (struct request){.environment = environment_names[0], .limits = *server};
+    *request = (struct request){.environment = ENVIRONMENT_DEFAULT};
+    take_environment(&work, ENVIRONMENT_DEFAULT);
+    uint64_t most_bytes = work.server.value[LIMIT_REQUEST];
     const struct body_type *type = find_type(content_type, error);
     int result = type ? 0 : -1;
-    if (result == 0 && body.length > most)
+    if (result == 0 && body.length > most_bytes)
         result = refuse(error, 413, "request body is larger than the limit of %s",
-                        limit_text(LIMIT_REQUEST, most, text, sizeof text));
+                        limit_text(LIMIT_REQUEST, most_bytes, text, sizeof text));
     if (result == 0) {
         buffer_append_frame(&request->job, FRAME_NONCE, nonce, NONCE_BYTES);
         result = type->parse(&work, body);
@@ -543,7 +577,9 @@ int request_parse(struct span body, const char *content_type, const struct limit
     buffer_append_frame(&request->job, FRAME_END, NULL, 0);
     if (result == 0 && (request->job.failed || request->stdin_bytes.failed))
         result = refuse_memory(error);
-    if (result < 0)
+    if (result == 0)
+        choose_warmer(&work);
+    else
         request_free(request);
     return result;
 }

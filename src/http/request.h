@@ -5,6 +5,7 @@
 #ifndef SAFE_SCRIPT_REQUEST_H
 #define SAFE_SCRIPT_REQUEST_H
 
+#include "environment.h"
 #include "frames.h"
 #include "json.h"
 #include "limit.h"
@@ -21,8 +22,9 @@ struct request {
     struct buffer job;         /* the whole job as frames (lib/frames.h), NONCE to END: what the job memfd gets */
     struct buffer stdin_bytes; /* valid UTF-8; may be empty */
     bool has_stdin;
-    const char *environment; /* static: the name from environment_names */
-    struct limits limits;    /* the server's, lowered by the request */
+    uint32_t environment; /* its number: the one that the request names, or the default */
+    uint32_t warmer;      /* the number of one with more of the script's imports warm, or the same */
+    struct limits limits; /* the environment's, lowered by the request */
 };
 
 /* Why a request was not accepted. `text` is one line of valid UTF-8 without control characters. */
@@ -31,11 +33,13 @@ struct request_error {
     char text[640];
 };
 
-/* Checks a body. content_type is the header's value or NULL when there was none; `server` are the server's limits;
- * nonce goes into the job as its NONCE frame. The result holds copies: body may go afterwards. Returns 0 and fills
- * *request, or -1 and fills *error; *request is then zeroed, there is nothing to free. */
-int request_parse(struct span body, const char *content_type, const struct limits *server,
-                  const uint8_t nonce[NONCE_BYTES], struct request *request, struct request_error *error);
+/* Checks a body. content_type is the header's value or NULL when there was none; `offers` are the environments, `most`
+ * the limits that the client has whatever theirs are; nonce goes into the job as its NONCE frame. The result holds
+ * copies: body may go afterwards. Returns 0 and fills *request, or -1 and fills *error; *request is then zeroed, there
+ * is nothing to free. */
+int request_parse(struct span body, const char *content_type, const struct environment_offers *offers,
+                  const struct limits *most, const uint8_t nonce[NONCE_BYTES], struct request *request,
+                  struct request_error *error);
 
 void request_free(struct request *request);
 
@@ -57,9 +61,6 @@ struct request_field {
 };
 extern const struct request_field request_fields[];
 extern const size_t request_field_count;
-
-/* The environments there are; ends with NULL. */
-extern const char *const environment_names[];
 
 /* Sizes of a file's path in job and report: bytes in all, bytes of one part (NAME_MAX), parts. */
 enum { PATH_BYTES = 1024, PATH_PART_BYTES = 255, PATH_DEPTH = 16 };

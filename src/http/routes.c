@@ -25,7 +25,23 @@ static void jail(struct front *front, struct connection *connection)
 
 static void environments(struct front *front, struct connection *connection)
 {
-    answer_constant(connection, &front->constants[CONSTANT_ENVIRONMENTS]);
+    static const char *const names[] = {[ENVIRONMENT_DOWN] = "down",
+                                        [ENVIRONMENT_WARMING] = "warming",
+                                        [ENVIRONMENT_UP] = "up",
+                                        [ENVIRONMENT_FAILED] = "failed"};
+    struct buffer body = {0};
+    const char *separator = "";
+    buffer_print(&body, "{\"environments\":[");
+    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++) {
+        if (!front->environments.rows[i].offered)
+            continue;
+        buffer_print(&body, "%s", separator);
+        buffer_append(&body, front->described_at[i].bytes, front->described_at[i].length);
+        buffer_print(&body, ",\"zygote\":\"%s\"}", names[front->states[i] < COUNT(names) ? front->states[i] : 0]);
+        separator = ",";
+    }
+    buffer_print(&body, "]}");
+    exchange_answer(connection, MHD_HTTP_OK, "application/json", &body);
 }
 
 static void start_page(struct front *front, struct connection *connection)
@@ -71,8 +87,8 @@ const struct route route_table[] = {
      HEADERS({"Last-Event-ID", "the id of the last event that the client has seen"})},
     {METHOD_GET, true, false, "/v1/jail", jail, "the layers of the jail: which hold here, and why not",
      ANSWERS({200, json, "Jail", "as found when the server started"})},
-    {METHOD_GET, true, false, "/v1/environments", environments, "the interpreters that scripts can ask for",
-     ANSWERS({200, json, "Environments", "each with its packages"})},
+    {METHOD_GET, true, false, "/v1/environments", environments, "the environments that scripts can ask for",
+     ANSWERS({200, json, "Environments", "each with its packages, limits and what is warm"})},
     {METHOD_GET, false, false, "/healthz", healthz, "200 while the process serves",
      ANSWERS({200, json, "Health", "it does"}), .open = true},
     {METHOD_GET, false, false, "/readyz", readyz, "200 when a script of ours was just run, else 503",
@@ -188,30 +204,36 @@ static int make_constant(struct front *front, enum constant_answer which, unsign
     return 0;
 }
 
-/* The bodies that the supervisor wrote, in the order of their lines. */
+/* What the supervisor wrote: the body of /v1/jail, then an environment in each line. */
 static int read_description(struct front *front, int fd)
 {
-    static const enum constant_answer lines[] = {CONSTANT_JAIL, CONSTANT_ENVIRONMENTS};
     struct buffer text = {0}, body = {0};
-    int result = read_file(fd, &text);
-    const uint8_t *at = text.bytes;
-    for (size_t i = 0; i < COUNT(lines) && result == 0; i++) {
-        size_t left = text.length - (size_t)(at - text.bytes);
-        const uint8_t *end = left ? memchr(at, '\n', left) : NULL;
-        if (end)
-            buffer_append(&body, at, (size_t)(end - at));
-        result = end ? make_constant(front, lines[i], 200, "application/json", &body) : -1;
-        at = end ? end + 1 : at;
+    if (read_file(fd, &text)) {
+        buffer_free(&text);
+        return -1;
     }
-    buffer_free(&text);
-    return result;
+    const uint8_t *at = text.bytes, *end;
+    for (size_t i = 0; i <= ENVIRONMENTS_MOST; i++, at = end + 1) {
+        size_t left = text.length - (size_t)(at - text.bytes);
+        if (!left || !(end = memchr(at, '\n', left)))
+            break;
+        if (i > 0)
+            front->described_at[i - 1] = (struct span){at, (size_t)(end - at)};
+        else
+            buffer_append(&body, at, (size_t)(end - at));
+    }
+    buffer_free(&front->described);
+    front->described = text;
+    return make_constant(front, CONSTANT_JAIL, 200, "application/json", &body);
 }
 
-int routes_settings(struct front *front)
+int routes_settings(struct front *front, int description)
 {
     struct buffer body = {0};
-    openapi_document(&front->setup.limits, &body);
-    return make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body);
+    openapi_document(&front->environments, &body);
+    return make_constant(front, CONSTANT_OPENAPI, 200, "application/json", &body)
+               ? -1
+               : read_description(front, description);
 }
 
 int routes_open(struct front *front, int description)
@@ -232,11 +254,12 @@ int routes_open(struct front *front, int description)
     index_text(&body);
     if (make_constant(front, CONSTANT_INDEX, 200, "text/plain; charset=utf-8", &body))
         return -1;
-    return routes_settings(front) ? -1 : read_description(front, description);
+    return routes_settings(front, description);
 }
 
 void routes_close(struct front *front)
 {
     for (size_t i = 0; i < CONSTANT_COUNT; i++)
         buffer_free(&front->constants[i].body);
+    buffer_free(&front->described);
 }

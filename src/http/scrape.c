@@ -63,6 +63,7 @@ static struct metrics_now look(const struct front *front)
         .kept_runs = front->runs.count,
         .kept_bytes = front->runs.bytes,
         .ready = probe_ready(front),
+        .environments = &front->environments,
     };
     for (size_t i = 0; i < PHASE_COUNT; i++) {
         for (const struct connection *each = front->queues[i].oldest; each; each = each->newer)

@@ -308,10 +308,18 @@ static void read_cpu_max(int directory, uint64_t *quota, uint64_t *period)
 void cgroup_lower_bounds(int directory, struct cgroup_bounds *bounds)
 {
     static const char *const memory[] = {"memory.max", "memory.limit_in_bytes"};
+    static const char *const usage[] = {"memory.current", "memory.usage_in_bytes"};
+    static const char *const cache[] = {"inactive_file", "total_inactive_file"};
     uint64_t quota, period;
     for (size_t i = 0; i < COUNT(memory); i++) {
         uint64_t bytes = number_in(directory, memory[i], NULL); /* CGROUP_UNKNOWN for "max", too */
         bounds->memory_bytes = bytes < bounds->memory_bytes ? bytes : bounds->memory_bytes;
+        uint64_t used = number_in(directory, usage[i], NULL), cached = number_in(directory, "memory.stat", cache[i]);
+        if (bytes == CGROUP_UNKNOWN || used == CGROUP_UNKNOWN)
+            continue;
+        used -= cached < used ? cached : 0;
+        uint64_t left = used < bytes ? bytes - used : 0;
+        bounds->memory_left_bytes = left < bounds->memory_left_bytes ? left : bounds->memory_left_bytes;
     }
     read_cpu_max(directory, &quota, &period);
     if (quota == CGROUP_UNKNOWN) {
@@ -327,7 +335,7 @@ void cgroup_lower_bounds(int directory, struct cgroup_bounds *bounds)
 struct cgroup_bounds cgroup_own_bounds(void)
 {
     static const char *const controllers[] = {"memory", "cpu", NULL};
-    struct cgroup_bounds bounds = {UINT64_MAX, UINT64_MAX};
+    struct cgroup_bounds bounds = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
     for (size_t i = 0; i < COUNT(controllers); i++) {
         struct hierarchy own = {.base = -1};
         struct fault none;

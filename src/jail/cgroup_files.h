@@ -61,7 +61,8 @@ int cgroup_climb(struct hierarchy *hierarchy);
 /* What a cgroup and those above it let all their processes have together; UINT64_MAX: as much as there is. */
 struct cgroup_bounds {
     uint64_t memory_bytes;
-    uint64_t cpu_thousandths; /* of one core */
+    uint64_t cpu_thousandths;   /* of one core */
+    uint64_t memory_left_bytes; /* of that memory: not used, or by files that are only cached */
 };
 
 /* Lowers bounds to what the files of one directory say, whichever version they are of. */

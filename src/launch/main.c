@@ -60,7 +60,7 @@ static int take_identity(const struct wire_message *order)
 /* Descriptor 3 of what is begun: a socket whose other end has said all that there is to say. */
 static int leave_orders(const struct wire_message *order)
 {
-    struct wire_message inside = *order;
+    struct wire_message inside = *order, warm = {.type = WIRE_WARM}; /* nothing: it would be imported for each run */
     struct jail_plan its = plan;
     int pair[2];
     its.run_sets_ids = false; /* it has its uid */
@@ -69,7 +69,7 @@ static int leave_orders(const struct wire_message *order)
         memmove(&inside.fds[SPAWN_CGROUP], &inside.fds[SPAWN_CGROUP + 1],
                 (size_t)(--inside.fd_count - SPAWN_CGROUP) * sizeof inside.fds[0]);
     }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) ||
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) || wire_send(pair[0], &warm) != WIRE_OK ||
         wire_send_plan(pair[0], &its, sizeof its) != WIRE_OK || wire_send(pair[0], &inside) != WIRE_OK)
         return -1;
     return dup2(pair[1], SUPERVISOR) < 0 ? -1 : 0;
@@ -139,7 +139,9 @@ int main(int argc, char **argv)
     if (proc >= 0 && proc != JAIL_PROC_FD && (dup2(proc, JAIL_PROC_FD) < 0 || close(proc)))
         return 1;
     close_range(JAIL_PROC_FD + 1, ~0U, 0);
-    if (wire_receive_plan(SUPERVISOR, &plan, sizeof plan) != WIRE_OK)
+    struct wire_message warm;
+    if (wire_receive(SUPERVISOR, LINK_ZYGOTE, true, &warm) != WIRE_OK || warm.type != WIRE_WARM ||
+        wire_receive_plan(SUPERVISOR, &plan, sizeof plan) != WIRE_OK)
         return 1;
     if (clone_prepare(&fault)) {
         message = (struct wire_message){.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = 0, .fault = fault}};

@@ -18,7 +18,7 @@ static const struct wire_row {
     uint16_t size;
     uint8_t least_fds, most_fds;
 } rows[WIRE_TYPE_END] = {
-    [WIRE_SETUP] = {"SETUP", LINK_FRONT, DOWN, sizeof(struct wire_setup), 1, WIRE_FDS},
+    [WIRE_SETUP] = {"SETUP", LINK_FRONT, DOWN, sizeof(struct wire_setup), 2, WIRE_FDS},
     [WIRE_KEYS] = {"KEYS", LINK_FRONT, DOWN, sizeof(struct wire_keys), 0, 1},
     [WIRE_STATE] = {"STATE", LINK_FRONT, DOWN, sizeof(struct wire_state), 0, 0},
     [WIRE_RUN] = {"RUN", LINK_FRONT, UP, sizeof(struct wire_run), 1, 2},
@@ -29,6 +29,7 @@ static const struct wire_row {
     [WIRE_REFUSED] = {"REFUSED", LINK_FRONT, DOWN, sizeof(struct wire_refused), 0, 0},
     [WIRE_ASK_STATS] = {"ASK_STATS", LINK_FRONT, UP, sizeof(struct wire_empty), 0, 0},
     [WIRE_STATS] = {"STATS", LINK_FRONT, DOWN, sizeof(struct wire_stats), 0, 0},
+    [WIRE_WARM] = {"WARM", LINK_ZYGOTE, DOWN, sizeof(struct wire_warm), 0, 0},
     [WIRE_PLAN] = {"PLAN", LINK_ZYGOTE, DOWN, 0, 0, 0},
     [WIRE_READY] = {"READY", LINK_ZYGOTE, UP, sizeof(struct wire_ready), 0, 0},
     [WIRE_SPAWN] = {"SPAWN", LINK_ZYGOTE, DOWN, sizeof(struct wire_spawn), 4, 10},

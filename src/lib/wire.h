@@ -7,6 +7,7 @@
 #ifndef SAFE_SCRIPT_WIRE_H
 #define SAFE_SCRIPT_WIRE_H
 
+#include "environment.h"
 #include "fault.h"
 #include "limit.h"
 #include "origins.h"
@@ -26,7 +27,8 @@ enum wire_link {
 }; /* the peer of the supervisor on this connection */
 
 enum wire_type {
-    WIRE_SETUP = 1, /* supervisor → front: first. fds: descriptions (memfd), then listeners, if any. Again, without
+    WIRE_SETUP = 1, /* supervisor → front: first. fds: descriptions, struct environment_offers (memfds), then
+                       listeners, if any. Again, without
                        listeners, when settings have changed */
     WIRE_KEYS,  /* supervisor → front: after the first SETUP, and whenever they change. fds: memfd of struct key[], if
                    any */
@@ -40,7 +42,8 @@ enum wire_type {
     WIRE_REFUSED,   /* supervisor → front: not run at all. Last word on this id */
     WIRE_ASK_STATS, /* front → supervisor: what have you counted? */
     WIRE_STATS,     /* supervisor → front: the answer */
-    WIRE_PLAN,      /* supervisor → zygote: once, first */
+    WIRE_WARM,      /* supervisor → zygote: once, first: what it is to import */
+    WIRE_PLAN,      /* supervisor → zygote: once, then */
     WIRE_READY,     /* zygote → supervisor: warm and able to clone */
     WIRE_SPAWN,     /* supervisor → zygote: clone one. fds: control, report, stdout, stderr (write ends), cgroup files
                      */
@@ -101,7 +104,8 @@ struct wire_keys {
 };
 struct wire_state {
     uint32_t serving; /* enum serving */
-    uint64_t zygote;  /* which one is ready, another number for each; 0: none */
+    uint64_t zygote;  /* which one is ready for the default environment, another number for each; 0: none */
+    uint8_t environments[ENVIRONMENTS_MOST]; /* enum environment_state of each */
 };
 struct wire_run {
     uint64_t id;
@@ -110,6 +114,8 @@ struct wire_run {
     uint32_t tell_queued; /* QUEUED or REFUSED is to come at once */
     uint32_t owner;       /* who asks: a key's owner, or a number below OWNERS */
     uint32_t probe;       /* the front's own: beside all places, refused while there is another */
+    uint32_t environment; /* its row's number */
+    uint32_t warmer;      /* another that may run it instead, if its zygote is up; or the same */
 };
 struct wire_cancel {
     uint64_t id;
@@ -121,6 +127,7 @@ struct wire_queued {
 struct wire_started {
     uint64_t id;
     struct limits limits; /* in force: those asked for, or lower ones that the server has got in the meantime */
+    uint32_t environment; /* where it runs */
 };
 struct wire_outcome {
     uint64_t id;
@@ -143,6 +150,8 @@ struct wire_stats {
     uint64_t runs_restarted;
     uint64_t restarts[PROCESS_COUNT], recycled;
     uint64_t resident_bytes[PROCESS_COUNT];
+    uint64_t pools[ENVIRONMENTS_MOST],
+        waiting[ENVIRONMENTS_MOST];   /* of each environment: jails that are to wait, and do */
     uint64_t cgroup_bytes;            /* of all runs together; 0 where no cgroup counts */
     uint64_t log_lost[PROCESS_COUNT]; /* the supervisor's; the front knows its own */
 };
@@ -162,6 +171,9 @@ struct wire_spawn_failed {
     uint64_t slot;
     struct fault fault;
 };
+struct wire_warm {
+    char modules[ENVIRONMENT_MODULES]; /* with blanks between them */
+};
 struct wire_ready {
     char version[64]; /* "CPython 3.11.2" */
 };
@@ -172,7 +184,8 @@ struct wire_start {
     struct limits limits; /* rlimits are lowered to these before the script */
 };
 struct wire_begin {
-    uint32_t what; /* enum begun */
+    uint32_t what;        /* enum begun */
+    uint32_t interpreter; /* of a zygote: its place among those that there were at the start */
 };
 struct wire_map {
     int32_t pid; /* in the supervisor's pid namespace */
@@ -219,6 +232,7 @@ struct wire_message {
         struct wire_spawn spawn;
         struct wire_spawned spawned;
         struct wire_spawn_failed spawn_failed;
+        struct wire_warm warm;
         struct wire_ready ready;
         struct wire_jailed jailed;
         struct wire_start start;

@@ -22,13 +22,13 @@
 
 enum { LIVED_US = 1000000, MESSAGES_AT_ONCE = 64 };
 
-bool child_begin(struct engine *engine, struct child *child, enum begun what)
+bool child_begin(struct engine *engine, struct child *child, enum begun what, uint32_t interpreter)
 {
     struct fault fault;
     int pair[2] = {-1, -1};
     pid_t pid = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)
                     ? fault_set(&fault, "supervisor", "socketpair", errno, "a child's")
-                    : starter_begin(engine, what, pair[1], &fault);
+                    : starter_begin(engine, what, interpreter, pair[1], &fault);
     drop_fd(&pair[1]);
     if (pid < 0) {
         drop_fd(&pair[0]);
@@ -71,7 +71,7 @@ static struct wire_message front_settings(struct engine *engine)
     const struct settings *settings = engine->settings;
     struct wire_message message = {.type = WIRE_SETUP};
     message.setup = (struct wire_setup){
-        .limits = engine->environments[ENVIRONMENT_DEFAULT].limits,
+        .limits = engine->environments[ENVIRONMENT_DEFAULT].made_for.limits,
         .inherited = engine->listening_count && engine->listening[0].inherited,
         .max_connections = (uint32_t)settings->connections,
         .body_timeout_ms = settings->body_timeout_ms,
@@ -89,8 +89,9 @@ static struct wire_message front_settings(struct engine *engine)
     if (settings->cors_origins)
         snprintf(message.setup.cors_origins, sizeof message.setup.cors_origins, "%s", settings->cors_origins);
     message.fds[message.fd_count++] = engine->description;
+    message.fds[message.fd_count++] = engine->offers;
     for (size_t i = 0; i < engine->environment_count; i++)
-        limits_raise(&engine->environments[i].told, &engine->environments[i].limits);
+        limits_raise(&engine->environments[i].told, &engine->environments[i].made_for.limits);
     return message;
 }
 
@@ -123,7 +124,7 @@ static void front_setup(struct engine *engine)
 
 void front_start(struct engine *engine)
 {
-    if (!child_begin(engine, &engine->front, BEGUN_FRONT)) {
+    if (!child_begin(engine, &engine->front, BEGUN_FRONT, 0)) {
         child_ended(&engine->front, false);
         return;
     }
@@ -135,6 +136,7 @@ void front_tell_state(struct engine *engine)
 {
     struct wire_message message = {.type = WIRE_STATE,
                                    .state = {.serving = engine->serving, .zygote = engine->zygote_told}};
+    memcpy(message.state.environments, engine->states_told, sizeof engine->states_told);
     front_send(engine, &message);
 }
 
@@ -256,15 +258,19 @@ void zygote_start(struct engine *engine, struct zygote *zygote)
 {
     const struct environment *environment = zygote->environment;
     struct jail_plan plan = engine->plan;
-    zygote->limits = plan.limits = zygote == &environment->next_zygote ? environment->wanted : environment->limits;
+    struct wire_message warm = {.type = WIRE_WARM};
+    zygote->recipe = zygote == &environment->next_zygote ? environment->wanted : environment->made_for;
+    plan.limits = zygote->recipe.limits;
+    memcpy(warm.warm.modules, zygote->recipe.modules, sizeof warm.warm.modules);
     zygote->dismissed = false;
     zygote->generation = ++engine->serial;
     zygote->spawned = 0;
-    if (!child_begin(engine, &zygote->child, BEGUN_ZYGOTE)) {
+    if (!child_begin(engine, &zygote->child, BEGUN_ZYGOTE, environment->interpreter)) {
         child_ended(&zygote->child, false);
         return;
     }
-    if (wire_send_plan(zygote->child.socket, &plan, sizeof plan) != WIRE_OK)
+    if (wire_send(zygote->child.socket, &warm) != WIRE_OK ||
+        wire_send_plan(zygote->child.socket, &plan, sizeof plan) != WIRE_OK)
         log_event(LOG_ERROR, "the zygote did not take its plan");
 }
 
@@ -273,17 +279,19 @@ void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
     struct environment *environment = zygote->environment;
     uint64_t generation = zygote->generation;
     bool lived = zygote->child.ready && now_us() - zygote->child.started_us > LIVED_US;
-    if (!zygote->child.ready && zygote == &environment->zygote)
+    if (!zygote->child.ready && zygote == &environment->zygote && !zygote->dismissed)
         environment->failures++;
-    if (zygote == &environment->next_zygote && limits_wait(environment) && !zygote->dismissed) {
-        log_event(LOG_ERROR, "no zygote can be had under the new limits: the old ones stay");
-        environment->wanted = environment->limits;
+    if (zygote == &environment->next_zygote && recipe_waits(environment) && !zygote->dismissed) {
+        log_event(LOG_ERROR, "no zygote can be had under the new limits: the old ones stay",
+                  log_text("environment", environment->name));
+        environment->wanted = environment->made_for;
         reload_done(engine);
     }
     child_ended(&zygote->child, lived);
     engine->counts.restarts[PROCESS_ZYGOTE] += !zygote->dismissed;
     if (!engine->quit && !zygote->dismissed)
-        log_event(LOG_ERROR, "a zygote ended and is started again", log_number("status", status));
+        log_event(LOG_ERROR, "a zygote ended and is started again", log_text("environment", environment->name),
+                  log_number("status", status));
     /* What was asked of it and not answered will not come; what it had cloned are our children and live on. */
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
@@ -307,7 +315,9 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
     char version[sizeof ready->version];
     snprintf(version, sizeof version, "%.*s", (int)sizeof ready->version - 1, ready->version);
     zygote->child.ready = true;
+    environment->failures = 0;
     log_event(LOG_INFO, "zygote ready", log_number("pid", zygote->child.pid), log_text("interpreter", version),
+              log_text("environment", environment->name),
               log_number("ms", (now_us() - zygote->child.started_us) / 1000));
     if (zygote != &environment->next_zygote)
         return;
@@ -325,7 +335,7 @@ static void zygote_ready(struct engine *engine, struct zygote *zygote, const str
     zygote_open(&environment->next_zygote, environment);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &environment->zygote.child.source};
     epoll_ctl(engine->epoll, EPOLL_CTL_MOD, environment->zygote.child.socket, &event);
-    limits_take(engine, environment, &environment->zygote.limits);
+    environment_take(engine, environment, &environment->zygote.recipe);
 }
 
 /* Returns false when the zygote broke the protocol. */
@@ -338,7 +348,11 @@ static bool zygote_message(struct engine *engine, struct zygote *zygote, struct 
     }
     if (message->type == WIRE_SPAWN_FAILED && message->spawn_failed.slot == 0) {
         log_fault(LOG_ERROR, "a zygote could not be started", &message->spawn_failed.fault);
+        /* Another try would import the same. */
+        if (strcmp(message->spawn_failed.fault.operation, "import") == 0 && zygote == &zygote->environment->zygote)
+            zygote->environment->failures += FAILURES_MOST;
         zygote->environment->fault = message->spawn_failed.fault;
+        describe_again(engine);
         return true;
     }
     if (message->type == WIRE_SPAWNED && (slot = spawning_slot(engine, message->spawned.slot))) {
@@ -386,9 +400,9 @@ void zygote_recycle(struct engine *engine, struct environment *environment)
     const struct zygote *zygote = &environment->zygote;
     uint64_t now = now_us();
     if (!zygote->child.ready || environment->next_zygote.child.pid || engine->draining || engine->front_once ||
-        now < environment->next_zygote.child.retry_us)
+        zygote->dismissed || now < environment->next_zygote.child.retry_us)
         return;
-    if (limits_wait(environment) || zygote->spawned >= settings->recycle_runs ||
+    if (recipe_waits(environment) || zygote->spawned >= settings->recycle_runs ||
         now - zygote->child.started_us >= settings->recycle_minutes * 60 * 1000000)
         zygote_start(engine, &environment->next_zygote);
 }

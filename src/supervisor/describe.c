@@ -1,8 +1,14 @@
 #include "describe.h"
 
+#include "log.h"
+#include "scope.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_report *reports, unsigned walls)
 {
@@ -110,9 +116,25 @@ void describe_json(struct buffer *out, const struct jail_plan *plan, const struc
     put(out, "],\"walls_needed\":%u,\"sufficient\":%s}", walls, jail_weakest(plan->layers, walls) ? "false" : "true");
 }
 
-void describe_environments(struct buffer *out, const struct interpreter *interpreter)
+static void put_words(struct buffer *out, const char *words)
 {
-    put(out, "{\"environments\":[{\"name\":\"default\",\"interpreter\":");
+    const char *separator = "";
+    put(out, "[");
+    for (const char *at = words; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        put(out, "%s\"%.*s\"", separator, (int)length, at);
+        separator = ",";
+        at += length;
+    }
+    put(out, "]");
+}
+
+void describe_environment(struct buffer *out, const struct environment *environment,
+                          const struct interpreter *interpreter)
+{
+    char text[768];
+    const char *separator = "";
+    put(out, "{\"name\":\"%s\",\"interpreter\":", environment->name);
     put_string(out, interpreter->version);
     put(out, ",\"packages\":[");
     for (size_t i = 0; i < interpreter->package_count; i++) {
@@ -122,5 +144,70 @@ void describe_environments(struct buffer *out, const struct interpreter *interpr
         put_string(out, interpreter->packages[i].version);
         put(out, "}");
     }
-    put(out, "]}]}");
+    put(out, "],\"warm\":");
+    put_words(out, environment->made_for.modules);
+    put(out, ",\"limits\":{");
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        if (!limit_table[i].by_request)
+            continue;
+        put(out, "%s\"%s\":%" PRIu64, separator, limit_table[i].name, environment->made_for.limits.value[i]);
+        separator = ",";
+    }
+    put(out, "}");
+    bool failed = environment_state(environment) == ENVIRONMENT_FAILED;
+    put_member(out, "reason", failed ? fault_text(&environment->fault, text, sizeof text) : NULL);
+}
+
+void describe_environments_text(FILE *out, const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        const struct environment *environment = &engine->environments[i];
+        const struct interpreter *interpreter = engine->interpreters[environment->interpreter];
+        fprintf(out, "  %-11s %s, %s%s%s; %zu packages; %s%s%s\n", environment->name, interpreter->executable,
+                interpreter->version, *interpreter->path ? ", with " : "", interpreter->path,
+                interpreter->package_count,
+                environment->warm || !environment->number ? "from the start" : "when needed",
+                *environment->made_for.modules ? ", warm: " : "", environment->made_for.modules);
+    }
+}
+
+/* ---- to the front ---- */
+
+/* A memory file that nobody can change any more, in the place of the old one; -1 with errno where that stays. */
+static int replace(int *file, const char *name, const void *bytes, size_t length)
+{
+    auto_fd int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || write(fd, bytes, length) != (ssize_t)length ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL))
+        return -1;
+    drop_fd(file);
+    *file = take_fd(&fd);
+    return 0;
+}
+
+int engine_describe(struct engine *engine)
+{
+    struct environment_offers offers;
+    struct buffer text = {0};
+    describe_json(&text, &engine->plan, engine->reports, (unsigned)engine->settings->walls);
+    buffer_append(&text, "\n", 1);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        const struct environment *environment = &engine->environments[i];
+        describe_environment(&text, environment, engine->interpreters[environment->interpreter]);
+        buffer_append(&text, "\n", 1);
+    }
+    environments_offer(engine, &offers);
+    int result = text.failed || replace(&engine->description, "description", text.bytes, text.length) ||
+                         replace(&engine->offers, "environments", &offers, sizeof offers)
+                     ? -1
+                     : 0;
+    buffer_free(&text);
+    return result;
+}
+
+void describe_again(struct engine *engine)
+{
+    if (engine_describe(engine))
+        log_event(LOG_ERROR, "no memory to describe the environments anew", log_number("errno", errno));
+    front_tell_settings(engine);
 }

@@ -2,6 +2,7 @@
 #ifndef SAFE_SCRIPT_DESCRIBE_H
 #define SAFE_SCRIPT_DESCRIBE_H
 
+#include "engine.h"
 #include "frames.h"
 #include "interpreter.h"
 #include "jail.h"
@@ -11,11 +12,15 @@
 /* One line per layer, then the weakest class of attack if there is one below `walls`. */
 void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_report *reports, unsigned walls);
 
+/* A line for each environment. */
+void describe_environments_text(FILE *out, const struct engine *engine);
+
 /* The body of GET /v1/jail and of `doctor --json`. */
 void describe_json(struct buffer *out, const struct jail_plan *plan, const struct layer_report *reports,
                    unsigned walls);
 
-/* The body of GET /v1/environments. */
-void describe_environments(struct buffer *out, const struct interpreter *interpreter);
+/* One of GET /v1/environments, without the state of its zygote and its last brace, which the front adds. */
+void describe_environment(struct buffer *out, const struct environment *environment,
+                          const struct interpreter *interpreter);
 
 #endif

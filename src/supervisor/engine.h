@@ -66,12 +66,13 @@ struct run {
     struct limits limits;
     int job, input; /* memfds; input is -1 without stdin. Kept until the end, in case the run must start anew */
     uint64_t asked_us;
-    uint64_t started_us; /* when it first began: its wall clock goes on through another start */
-    bool probe;          /* the front's own, to see whether scripts can be run: it takes nobody's place */
-    unsigned starts;     /* times that a jail took it: one may be killed from outside */
-    struct environment *environment;
-    struct slot *slot; /* where it runs */
-    struct run *next;  /* of those that are found in the same place by their ids */
+    uint64_t started_us;             /* when it first began: its wall clock goes on through another start */
+    bool probe;                      /* the front's own, to see whether scripts can be run: it takes nobody's place */
+    unsigned starts;                 /* times that a jail took it: one may be killed from outside */
+    struct environment *asked;       /* whose limits it has */
+    struct environment *environment; /* whose jail it gets: that, or one that is only warmer */
+    struct slot *slot;               /* where it runs */
+    struct run *next;                /* of those that are found in the same place by their ids */
 };
 
 struct slot {
@@ -81,6 +82,7 @@ struct slot {
     uint64_t zygote;                 /* generation that it was asked of */
     struct environment *environment; /* whose it is; NULL: it is free */
     uint64_t disk_bytes;
+    uint64_t memory; /* that its run may use */
     uint32_t layers;
     uint32_t uid;
     pid_t pid;    /* our child: wait4() tells of it */
@@ -121,23 +123,35 @@ static inline void child_kill(const struct child *child)
         kill(child->pid, SIGKILL);
 }
 
+/* What a zygote is made for. */
+struct recipe {
+    struct limits limits;              /* of its jails */
+    char modules[ENVIRONMENT_MODULES]; /* that it imports; a blank after each */
+};
+
 struct zygote {
     struct child child;
     struct environment *environment;
     uint64_t generation, spawned;
-    struct limits limits; /* its jails are made for */
-    bool dismissed;       /* it was to take over with limits that are not wanted any more */
+    struct recipe recipe;
+    bool dismissed; /* it is not wanted any more */
 };
 
 /* One row of the table of environments. The first is the usual one. */
 struct environment {
-    uint32_t number;                   /* of the row */
-    struct limits limits, wanted;      /* in force; by the configuration */
+    uint32_t number; /* of the row */
+    char name[ENVIRONMENT_NAME + 1];
+    bool offered; /* by the configuration that is in force */
+    bool warm;    /* its zygote is always there */
+    uint32_t interpreter;
+    struct recipe made_for, wanted;    /* in force; by the configuration */
     struct limits told;                /* to this front: the highest of each */
     struct zygote zygote, next_zygote; /* next: being warmed to take over */
     unsigned in_state[SLOT_DYING + 1]; /* its slots; none is free */
-    uint64_t pool;
-    unsigned failures; /* of jails, in a row */
+    uint64_t pool, pool_wanted;        /* the second: 0: chosen */
+    uint64_t runs;                     /* that are its: they wait or run */
+    uint64_t idle_us, needed_us;       /* put away after so long; when a run last needed it */
+    unsigned failures;                 /* of jails, in a row */
     struct fault fault;
     uint64_t spawn_retry_us;
 };
@@ -184,9 +198,10 @@ struct engine {
     char tool[4096];
     struct layer_report reports[LAYER_COUNT];
     struct cgroups *cgroups;
-    struct boxes *boxes; /* NULL where each run has a tmpfs */
-    uint64_t box_bytes;  /* room in their directory, when we started */
-    struct interpreter interpreter;
+    struct boxes *boxes;                                     /* NULL where each run has a tmpfs */
+    uint64_t box_bytes;                                      /* room in their directory, when we started */
+    struct interpreter *interpreters[ENVIRONMENTS_MOST + 1]; /* of the start; the first is the server's */
+    uint32_t interpreter_count;
     char library[4096]; /* directory of our executables, extension and bootstrap */
     int epoll;
     struct source signal_source;
@@ -204,12 +219,17 @@ struct engine {
     struct child front;
     struct unsent *unsent_head, **unsent_tail;
     uint64_t unsent_us; /* when one of them last went out */
-    int description;    /* memfd: the bodies of /v1/jail and /v1/environments, a line each */
+    int description;    /* memfd: the body of /v1/jail, then the objects of /v1/environments, a line each */
+    int offers;         /* memfd: struct environment_offers */
     struct listening listening[LISTEN_MOST];
     size_t listening_count;
 
     struct environment environments[ENVIRONMENTS_MOST];
     size_t environment_count;
+    uint8_t states_told[ENVIRONMENTS_MOST]; /* enum environment_state: to this front */
+    uint64_t now_us;                        /* when it was last balanced */
+    uint64_t memory_look_us;
+    bool memory_short;
 
     struct slot *slots; /* room for the most that there can be, so that they stay where they are */
     size_t slot_count;
@@ -218,6 +238,7 @@ struct engine {
     uint64_t serial, uid_next;
     unsigned cores;
     uint64_t concurrency;
+    uint64_t memory_room, memory_held; /* by limits: of all runs at once; of those that run */
 
     struct run_queue queue;
     struct run *parked[PARKED_MOST]; /* their turn has come, and they wait for a jail of their own */
@@ -265,7 +286,7 @@ int engine_watch(struct engine *engine, int fd, struct source *source);
 /* starter.c: what is begun by it is our child. Each returns -1 with *fault when it failed. starter_open() forks it,
  * with what the engine is then: plan, interpreter, library, program. */
 int starter_open(struct engine *engine, struct fault *fault);
-pid_t starter_begin(struct engine *engine, enum begun what, int socket, struct fault *fault);
+pid_t starter_begin(struct engine *engine, enum begun what, uint32_t interpreter, int socket, struct fault *fault);
 int starter_map(struct engine *engine, pid_t pid, uid_t uid, struct fault *fault);
 
 /* size.c: sets cores, pool and concurrency, and lowers the queue, to what the machine has and the settings say. Returns
@@ -277,13 +298,32 @@ int engine_share_disk(const struct engine *engine, struct settings *settings, st
 /* As many slots as pool and concurrency need; there are never fewer than before. */
 void engine_grow(struct engine *engine);
 
+/* environments.c. environments_open(): the interpreters and the table, by the settings, to which it adds sections for
+ * what needs none. Returns 0, or -1 with *fault. environments_want(): the settings have changed. */
+int environments_open(struct engine *engine, struct settings *settings, struct fault *fault);
+void environments_want(struct engine *engine, struct settings *settings);
+void environments_keep(struct engine *engine, uint64_t now); /* starts zygotes that are needed, puts others away */
+uint64_t environments_deadline(const struct engine *engine, uint64_t now);
+void environments_offer(const struct engine *engine, struct environment_offers *offers);
+bool recipes_differ(const struct recipe *one, const struct recipe *other);
+enum environment_state environment_state(const struct environment *environment);
+bool environment_is_broken(const struct environment *environment);
+bool environment_is_needed(const struct engine *engine, const struct environment *environment, uint64_t now);
+/* Whether it may run what asks for another: the same interpreter and packages, and no lower limit. */
+bool environment_is_warmer(const struct environment *environment, const struct environment *than);
+
+/* describe.c: what the front answers of us. engine_describe() returns 0, or -1 with errno; describe_again() does it
+ * once more and tells the front. */
+int engine_describe(struct engine *engine);
+void describe_again(struct engine *engine);
+
 /* reload.c */
 void engine_reload(struct engine *engine);
-bool limits_wait(const struct environment *environment); /* for a zygote */
+bool recipe_waits(const struct environment *environment); /* for a zygote */
 /* The new settings are in force, or will never be: the service manager is told. */
 void reload_done(struct engine *engine);
-/* Puts limits in force: a zygote that makes jails for them has taken over. */
-void limits_take(struct engine *engine, struct environment *environment, const struct limits *limits);
+/* Puts a recipe in force: a zygote that was made for it has taken over, or there is none. */
+void environment_take(struct engine *engine, struct environment *environment, const struct recipe *recipe);
 
 /* confine.c: nothing is begun by us after this, and little else can be. Returns 0, or -1 with *fault. */
 int engine_confine(const struct engine *engine, struct fault *fault);
@@ -304,7 +344,7 @@ void tls_reload(struct engine *engine);
 
 /* children.c: the front and the zygotes */
 /* Has the starter begin a child with a connected socket. Returns false, with a line in the log, where it did not. */
-bool child_begin(struct engine *engine, struct child *child, enum begun what);
+bool child_begin(struct engine *engine, struct child *child, enum begun what, uint32_t interpreter);
 void child_ended(struct child *child, bool was_ready);
 void front_start(struct engine *engine);
 void front_lost(struct engine *engine, int status);

@@ -9,15 +9,21 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* One line per answer; directories that the running of scripts needs come as "path …", what is installed in them beside
- * the standard library as "package NAME VERSION". */
+ * the standard library as "package NAME VERSION"; modules among those asked for that it has not as "missing NAME". The
+ * bootstrap puts the path in the same place. */
 static const char question[] =
     "import sys,os,platform,glob\n"
+    "from importlib.util import find_spec\n"
+    "extra=[d for d in sys.argv[1].split(':') if d]\n"
+    "at=next((i for i,d in enumerate(sys.path) if d.endswith('-packages')),len(sys.path))\n"
+    "sys.path[at:at]=extra\n"
     "i=sys.implementation\n"
     "print('version',platform.python_implementation(),'%d.%d.%d'%sys.version_info[:3])\n"
     "print('hex','%08x'%sys.hexversion)\n"
@@ -38,11 +44,13 @@ static const char question[] =
     "    for f in glob.glob(os.path.join(glob.escape(d),'*-*.*-info')):\n"
     "        n,v=os.path.basename(f).rpartition('.')[0].split('-')[:2]\n"
     "        if n.isprintable() and v.isprintable() and ' ' not in n: found.setdefault(n,v)\n"
-    "for n in sorted(found,key=str.lower)[:1000]: print('package',n,found[n])\n";
+    "for n in sorted(found,key=str.lower)[:1000]: print('package',n,found[n])\n"
+    "for n in sys.argv[2].split():\n"
+    "    if not find_spec(n.partition('.')[0]): print('missing',n)\n";
 
-static void interpreter_ask(const char *executable, uid_t uid, int out)
+static void interpreter_ask(const char *executable, const char *path, const char *modules, uid_t uid, int out)
 {
-    const char *const argv[] = {executable, "-I", "-B", "-c", question, NULL};
+    const char *const argv[] = {executable, "-I", "-B", "-c", question, path, modules, NULL};
     const char *const envp[] = {"LANG=C.UTF-8", "PATH=/usr/bin:/bin", NULL};
     sigset_t none;
     sigemptyset(&none);
@@ -95,6 +103,32 @@ static void take_package(struct interpreter *interpreter, char *text)
     interpreter->packages[interpreter->package_count++] = (struct interpreter_package){text, space + 1};
 }
 
+static void add_missing(struct interpreter *interpreter, const char *name)
+{
+    size_t length = strlen(interpreter->missing);
+    snprintf(interpreter->missing + length, sizeof interpreter->missing - length, "%s ", name);
+}
+
+bool has_word(const char *words, const char *word, size_t length)
+{
+    for (const char *at = words + strspn(words, " "); *at; at += strspn(at, " ")) {
+        size_t size = strcspn(at, " ");
+        if (size == length && strncmp(at, word, length) == 0)
+            return true;
+        at += size;
+    }
+    return false;
+}
+
+bool interpreter_has_package(const struct interpreter *interpreter, const char *name)
+{
+    for (size_t i = 0; i < interpreter->package_count; i++) {
+        if (strcasecmp(interpreter->packages[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int take_answer(struct interpreter *interpreter, const char *python, struct fault *fault)
 {
     unsigned long hex = 0;
@@ -106,6 +140,8 @@ static int take_answer(struct interpreter *interpreter, const char *python, stru
             hex = strtoul(line + 4, NULL, 16);
         else if (strncmp(line, "package ", 8) == 0)
             take_package(interpreter, line + 8);
+        else if (strncmp(line, "missing ", 8) == 0)
+            add_missing(interpreter, line + 8);
         else if (strncmp(line, "path ", 5) == 0 && interpreter->path_count == INTERPRETER_PATHS)
             return fault_set(fault, "interpreter", "path", E2BIG, "%s has more than %d directories in sys.path", python,
                              INTERPRETER_PATHS);
@@ -118,10 +154,12 @@ static int take_answer(struct interpreter *interpreter, const char *python, stru
     return 0;
 }
 
-int interpreter_find(struct interpreter *interpreter, const char *python, uid_t uid, struct fault *fault)
+int interpreter_find(struct interpreter *interpreter, const char *python, const char *path, const char *modules,
+                     uid_t uid, struct fault *fault)
 {
     int pipe_fds[2], status = 0;
     memset(interpreter, 0, sizeof *interpreter);
+    interpreter->path = path;
     if (*python != '/')
         return fault_set(fault, "interpreter", "open", 0, "%s: give the interpreter as an absolute path", python);
     if (access(python, X_OK))
@@ -132,7 +170,7 @@ int interpreter_find(struct interpreter *interpreter, const char *python, uid_t 
     auto_fd int in = pipe_fds[0];
     pid_t pid = fork();
     if (pid == 0)
-        interpreter_ask(interpreter->executable, uid, pipe_fds[1]);
+        interpreter_ask(interpreter->executable, path, modules, uid, pipe_fds[1]);
     close(pipe_fds[1]);
     if (pid < 0)
         return fault_set(fault, "interpreter", "fork", errno, "%s", python);

@@ -10,8 +10,9 @@ enum { EXIT_USAGE = 2 };
 
 static int new_key(const struct settings *settings, char *const arguments[], size_t count, struct key_list *list)
 {
+    struct limits most = settings_limits_most(settings);
     char text[KEY_TEXT_BYTES + 1];
-    if (keyfile_add(settings->keys_file, &settings->limits, arguments[0], arguments + 1, count - 1, text, list))
+    if (keyfile_add(settings->keys_file, &most, arguments[0], arguments + 1, count - 1, text, list))
         return -1;
     puts(text);
     fprintf(stderr, "safe-script: key %s is shown this once; a running server takes it after SIGHUP\n", arguments[0]);
@@ -25,15 +26,16 @@ static int by_id(const void *one, const void *other)
 
 static int list_keys(const struct settings *settings, char *const arguments[], size_t count, struct key_list *list)
 {
+    struct limits most = settings_limits_most(settings);
     (void)arguments, (void)count;
-    if (keyfile_load(settings->keys_file, &settings->limits, list))
+    if (keyfile_load(settings->keys_file, &most, list))
         return -1;
     qsort(list->keys, list->count, sizeof *list->keys, by_id);
     for (size_t i = 0; i < list->count; i++) {
         char fields[512];
         const struct key *key = &list->keys[i];
         printf("%-*s  %-10s  %s\n", KEY_ID_BYTES, key->id, *key->created ? key->created : "-",
-               keyfile_fields(key, &settings->limits, fields, sizeof fields));
+               keyfile_fields(key, &most, fields, sizeof fields));
     }
     free(take(list->keys));
     return 0;
@@ -41,8 +43,9 @@ static int list_keys(const struct settings *settings, char *const arguments[], s
 
 static int revoke_key(const struct settings *settings, char *const arguments[], size_t count, struct key_list *list)
 {
+    struct limits most = settings_limits_most(settings);
     (void)count;
-    if (keyfile_remove(settings->keys_file, &settings->limits, arguments[0], list))
+    if (keyfile_remove(settings->keys_file, &most, arguments[0], list))
         return -1;
     fprintf(stderr, "safe-script: key %s is revoked; a running server refuses it after SIGHUP\n", arguments[0]);
     return 0;

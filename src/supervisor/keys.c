@@ -13,7 +13,8 @@
 int keys_read(const struct settings *settings, struct key_list *list)
 {
     *list = (struct key_list){0};
-    return settings->keys_file ? keyfile_load(settings->keys_file, &settings->limits, list) : 0;
+    struct limits most = settings_limits_most(settings);
+    return settings->keys_file ? keyfile_load(settings->keys_file, &most, list) : 0;
 }
 
 void keys_forget(struct key_list *list)

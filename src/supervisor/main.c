@@ -41,7 +41,8 @@ static const struct subcommand {
      "  --stdin FILE              text that the script can read (- for standard input)\n"
      "  --file PATH=FILE          put FILE into the script's working directory as PATH; may be repeated\n"
      "  --return GLOB             give these files of the working directory back (with --json); may be repeated\n"
-     "  --json                    print the whole run record\n",
+     "  --json                    print the whole run record\n"
+     "  --environment NAME        the environment that it runs in (default: default)\n",
      true},
     {"doctor", "[--json]", "try each layer of the jail here and say what holds; exit 1 below the minimum", doctor,
      "  --json                    as JSON, the body of GET /v1/jail\n", true},
@@ -222,11 +223,11 @@ static int prepare(struct engine *engine, struct settings *settings, int argc, c
     engine->argc = argc;
     engine->argv = argv;
     engine->plan.limits = settings->limits;
-    engine->environment_count = 1;
 #ifdef SAFE_SCRIPT_ABLATION
     ablation_take(rest, &engine->plan);
 #endif
-    engine->epoll = engine->signal_fd = engine->description = engine->keys = engine->tls_program.fd = -1;
+    engine->epoll = engine->signal_fd = engine->description = engine->offers = engine->keys = engine->tls_program.fd =
+        -1;
     engine->tls = (struct tls){{.socket = -1}, {-1, -1}, {-1, -1}, {-1, -1}, .asked = false};
     if (find_tool(engine, settings, &fault)) {
         fail(&fault);
@@ -243,23 +244,6 @@ static int refuse_rest(const char *command, const struct rest *rest)
     fprintf(stderr, "safe-script %s: unknown argument \"%s\" (see safe-script %s --help)\n", command, rest->argument[0],
             command);
     return EXIT_USAGE;
-}
-
-/* What the front answers without asking: a line for each body. */
-static int open_description(struct engine *engine, const struct settings *settings)
-{
-    struct buffer text = {0};
-    describe_json(&text, &engine->plan, engine->reports, (unsigned)settings->walls);
-    buffer_append(&text, "\n", 1);
-    describe_environments(&text, &engine->interpreter);
-    buffer_append(&text, "\n", 1);
-    engine->description = memfd_create("description", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    bool written =
-        engine->description >= 0 && !text.failed &&
-        write(engine->description, text.bytes, text.length) == (ssize_t)text.length &&
-        fcntl(engine->description, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
-    buffer_free(&text);
-    return written ? 0 : -1;
 }
 
 /* Whether the jail is below the minimum. A test build that leaves layers out on purpose asks for none. */
@@ -287,15 +271,15 @@ static int open_engine(struct engine *engine, struct settings *settings, const c
         describe_text(stderr, &engine->plan, engine->reports, (unsigned)settings->walls);
         return fault_set(fault, "jail", "probe", 0, "see above; --walls 1 accepts less, on your own responsibility");
     }
-    if (engine_size(engine, settings, fault) || find_library(engine->library, sizeof engine->library, fault) ||
-        tls_open(engine, fault) ||
-        interpreter_find(&engine->interpreter, settings->python, engine->plan.zygote_uid, fault) ||
+    if (environments_open(engine, settings, fault) || engine_size(engine, settings, fault) ||
+        find_library(engine->library, sizeof engine->library, fault) || tls_open(engine, fault) ||
         open_boxes(engine, settings, fault))
         return -1;
+    environments_want(engine, settings); /* with the disk that there is */
     if (open_program(engine, &engine->front_program, front, fault) ||
         (tls_wanted(engine) && open_program(engine, &engine->tls_program, "safe-script-tls", fault)))
         return -1;
-    if (open_description(engine, settings))
+    if (engine_describe(engine))
         return fault_set(fault, "supervisor", "memfd_create", errno, "what the front is told of this machine");
     return engine_open(engine, fault);
 }
@@ -316,9 +300,11 @@ static void greet(const struct engine *engine)
     char url[200];
     const char *first = url_of(&engine->listening[0], url, sizeof url);
     bool on_path = strncmp(first, "unix:", 5) == 0;
-    printf("safe-script %s, %s\n", SAFE_SCRIPT_VERSION, engine->interpreter.version);
+    printf("safe-script %s, %s\n", SAFE_SCRIPT_VERSION, engine->interpreters[0]->version);
     puts("The jail here:");
     describe_text(stdout, &engine->plan, engine->reports, (unsigned)engine->settings->walls);
+    puts("The environments:");
+    describe_environments_text(stdout, engine);
     for (size_t i = 0; i < engine->listening_count; i++) {
         char each[200];
         printf("Listening on %s\n", url_of(&engine->listening[i], each, sizeof each));
@@ -406,15 +392,20 @@ static int run(int argc, char **argv)
     memcpy(client + 1, rest.argument, (size_t)rest.count * sizeof *client);
     engine.front_program.argv = client;
     engine.front_once = true;
+    bool other = false;
+    for (int i = 0; i < rest.count; i++)
+        other |= strncmp(rest.argument[i], "--environment", 13) == 0;
     settings.concurrency = settings.pool = 1;
     if (open_engine(&engine, &settings, "safe-script-run", &fault)) {
         engine_close(&engine);
         return fail(&fault);
     }
+    engine.environments[ENVIRONMENT_DEFAULT].needed_us = other ? 0 : now_us();
     status = engine_serve(&engine);
-    const struct environment *environment = &engine.environments[ENVIRONMENT_DEFAULT];
-    if (environment->failures >= FAILURES_MOST)
-        fail(&environment->fault);
+    for (size_t i = 0; i < engine.environment_count; i++) {
+        if (engine.environments[i].failures >= FAILURES_MOST)
+            fail(&engine.environments[i].fault);
+    }
     engine_close(&engine);
     free(client);
     return status;
@@ -427,6 +418,7 @@ static int doctor(int argc, char **argv)
     static struct engine engine;
     static struct settings settings;
     struct rest rest;
+    struct fault fault;
     int status = prepare(&engine, &settings, argc, argv, &rest, false);
     if (status)
         return status;
@@ -443,6 +435,10 @@ static int doctor(int argc, char **argv)
     } else {
         puts("The jail here:");
         describe_text(stdout, &engine.plan, engine.reports, walls);
+        if (environments_open(&engine, &settings, &fault))
+            return fail(&fault);
+        puts("The environments:");
+        describe_environments_text(stdout, &engine);
     }
     return is_too_weak(&engine, &settings) ? 1 : 0;
 }

@@ -1,9 +1,9 @@
 /* SIGHUP: the settings are read again, and what can change while serving does.
  *
  * Nothing in flight is touched: a run that has begun keeps the limits that it began with. New limits need jails made
- * for them, so they are in force only when a zygote warmed under them takes over (limits_take); until then, and for
- * good where no zygote can live under them, the old ones are. Everything else changes at once. A configuration that is
- * broken changes nothing. */
+ * for them, so they are in force only when a zygote warmed under them takes over (environment_take); until then, and
+ * for good where no zygote can live under them, the old ones are. Everything else changes at once. A configuration that
+ * is broken changes nothing. */
 #include "engine.h"
 
 #include "log.h"
@@ -17,20 +17,15 @@ static void keeps_old(const char *key)
     log_event(LOG_WARNING, "a changed setting waits for a restart", log_text("setting", key));
 }
 
-static bool limits_differ(const struct limits *one, const struct limits *other)
+bool recipe_waits(const struct environment *environment)
 {
-    return memcmp(one, other, sizeof *one) != 0;
-}
-
-bool limits_wait(const struct environment *environment)
-{
-    return limits_differ(&environment->wanted, &environment->limits);
+    return recipes_differ(&environment->wanted, &environment->made_for);
 }
 
 static bool any_wait(const struct engine *engine)
 {
     for (size_t i = 0; i < engine->environment_count; i++) {
-        if (limits_wait(&engine->environments[i]))
+        if (recipe_waits(&engine->environments[i]))
             return true;
     }
     return false;
@@ -79,25 +74,11 @@ void reload_done(struct engine *engine)
     engine_tell_service(engine);
 }
 
-/* What the settings say of the environments is what is wanted now. */
-static void environments_want(struct engine *engine)
-{
-    for (size_t i = 0; i < engine->environment_count; i++) {
-        struct environment *environment = &engine->environments[i];
-        struct zygote *next = &environment->next_zygote;
-        environment->wanted = engine->settings->limits;
-        /* One that warms under other limits would only have to be replaced again. */
-        if (next->child.pid && limits_differ(&next->limits, &environment->wanted)) {
-            next->dismissed = true;
-            child_kill(&next->child);
-        }
-    }
-}
-
 void engine_reload(struct engine *engine)
 {
-    struct settings fresh;
+    static struct settings fresh; /* large */
     struct key_list keys = {0};
+    struct fault fault;
     if (engine->draining)
         return;
     engine->reloading = true;
@@ -108,11 +89,12 @@ void engine_reload(struct engine *engine)
         return;
     }
     *engine->settings = fresh;
-    environments_want(engine);
+    environments_want(engine, engine->settings);
+    engine_size(engine, engine->settings, &fault); /* with the new ones' pools; it was right just before */
     engine->queue.most = (uint32_t)fresh.queue;
     engine_grow(engine);
     drop_surplus(engine);
-    front_tell_settings(engine);
+    describe_again(engine);
     if (keys_take(engine, &keys))
         log_event(LOG_ERROR, "the keys stay as they were", log_text("reason", keys.error));
     keys_forget(&keys);
@@ -124,19 +106,22 @@ void engine_reload(struct engine *engine)
              (enum log_format)fresh.log_format); /* last: that line is under the old level */
 }
 
-void limits_take(struct engine *engine, struct environment *environment, const struct limits *limits)
+void environment_take(struct engine *engine, struct environment *environment, const struct recipe *recipe)
 {
-    if (!limits_differ(limits, &environment->limits))
+    bool limits = memcmp(&recipe->limits, &environment->made_for.limits, sizeof recipe->limits) != 0;
+    if (!recipes_differ(recipe, &environment->made_for))
         return;
-    environment->limits = *limits;
-    runs_bound(engine);
-    /* Jails that were made under the old limits. */
+    environment->made_for = *recipe;
+    if (limits)
+        runs_bound(engine);
+    /* Jails of the old make. */
     for (size_t i = 0; i < engine->slot_count; i++) {
         struct slot *slot = &engine->slots[i];
         if (slot->environment == environment && (slot->state == SLOT_ENTERING || slot->state == SLOT_WAITING))
             slot_kill(engine, slot, CAUSE_LOST);
     }
-    front_tell_settings(engine);
-    log_event(LOG_INFO, "new limits are in force");
+    describe_again(engine);
+    log_event(LOG_INFO, limits ? "new limits are in force" : "new modules are warm",
+              log_text("environment", environment->name));
     reload_done(engine);
 }

@@ -64,6 +64,7 @@ static void run_free(struct engine *engine, struct run *run)
     if (run->probe && run->slot)
         engine->probing = false;
     run_unpark(engine, run);
+    run->environment->runs--;
     queue_leave(&engine->queue, &run->entry);
     forget_id(engine, run);
     drop_fd(&run->job);
@@ -108,7 +109,7 @@ void run_finish(struct engine *engine, struct run *run, const struct facts *fact
  */
 static void run_bound(struct run *run)
 {
-    const struct limits *limits = &run->environment->limits;
+    const struct limits *limits = &run->asked->made_for.limits;
     for (int i = 0; i < LIMIT_COUNT; i++) {
         bool usual = i == LIMIT_DISK && run->entry.lane != LANE_ODD;
         if (usual || run->limits.value[i] > limits->value[i])
@@ -126,6 +127,13 @@ void runs_bound(struct engine *engine)
     }
 }
 
+/* Its lane: that of its environment's usual jails, or that of those who need a jail of their own. */
+static enum lane lane_of(const struct run *run)
+{
+    bool usual = run->limits.value[LIMIT_DISK] == run->environment->made_for.limits.value[LIMIT_DISK];
+    return usual ? (enum lane)(LANE_USUAL + run->environment->number) : LANE_ODD;
+}
+
 void run_requeue(struct engine *engine, struct run *run)
 {
     run->slot = NULL;
@@ -135,6 +143,22 @@ void run_requeue(struct engine *engine, struct run *run)
         return;
     }
     run_bound(run);
+    run->entry.lane = lane_of(run);
+    queue_put_back(&engine->queue, &run->entry);
+}
+
+/* To the environment that it asked for, out of one that was only warmer and is not to be had. */
+static void run_move(struct engine *engine, struct run *run)
+{
+    bool parked = run->entry.state == ENTRY_RUNNING;
+    if (run->entry.state == ENTRY_WAITING)
+        queue_take(&engine->queue, &run->entry);
+    if (parked)
+        run_unpark(engine, run);
+    run->environment->runs--;
+    run->environment = run->asked;
+    run->environment->runs++;
+    run->entry.lane = lane_of(run);
     queue_put_back(&engine->queue, &run->entry);
 }
 
@@ -156,19 +180,18 @@ static uint64_t parked_deadline(const struct run *run)
     return run->entry.promised ? UINT64_MAX : run->entry.deadline_us;
 }
 
-/* No jail of it will be had. */
-static bool environment_is_broken(const struct environment *environment)
-{
-    return environment->failures >= FAILURES_MOST && !environment->in_state[SLOT_WAITING];
-}
-
+/* What waits for an environment that is broken goes to the one that it asked for, if that is another. */
 static void refuse_waiting(struct engine *engine, const struct environment *environment)
 {
-    for (size_t i = 0; i < UINT64_C(1) << engine->by_id_bits; i++) {
+    for (size_t i = 0; environment->runs && i < UINT64_C(1) << engine->by_id_bits; i++) {
         for (struct run *run = engine->by_id[i], *next; run; run = next) {
             next = run->next;
-            if (!run->slot && run->environment == environment)
+            if (run->slot || run->environment != environment)
+                continue;
+            if (environment_is_broken(run->asked))
                 run_refuse(engine, run, REFUSED_BROKEN);
+            else
+                run_move(engine, run);
         }
     }
 }
@@ -236,6 +259,15 @@ static void lower_to_key(struct limits *limits, const struct owner *owner)
     }
 }
 
+/* Where a run is to be: in the warmer one if that is there now. If it is not, the next may find it there. */
+static struct environment *place_for(struct environment *asked, struct environment *warmer, uint64_t now)
+{
+    if (warmer == asked || environment_is_broken(warmer) || !environment_is_warmer(warmer, asked))
+        warmer = asked;
+    warmer->needed_us = now;
+    return warmer->zygote.child.ready ? warmer : asked;
+}
+
 static struct run *run_new(struct engine *engine, const struct wire_run *asked, const struct owner *owner)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -249,11 +281,11 @@ static struct run *run_new(struct engine *engine, const struct wire_run *asked, 
     run->probe = asked->probe;
     run->job = run->input = -1;
     run->entry.promised = engine->front_once || asked->tell_queued;
-    run->environment = &engine->environments[ENVIRONMENT_DEFAULT];
+    run->asked = &engine->environments[asked->environment];
+    run->environment = place_for(run->asked, &engine->environments[asked->warmer], now);
     run->entry.lane = LANE_ODD;
     run_bound(run);
-    if (run->limits.value[LIMIT_DISK] == run->environment->limits.value[LIMIT_DISK])
-        run->entry.lane = LANE_USUAL + run->environment->number;
+    run->entry.lane = lane_of(run);
     run->entry.deadline_us = now + engine->settings->queue_timeout_ms * 1000;
     return run;
 }
@@ -275,7 +307,7 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
     struct queue_entry *ousted = NULL;
     struct owner *owner = message->run.probe ? &engine->front_itself : owner_find(engine->owners, message->run.owner);
     *reason = engine->draining ? REFUSED_DRAINING : REFUSED_BROKEN;
-    if (engine->draining || environment_is_broken(&engine->environments[ENVIRONMENT_DEFAULT]))
+    if (engine->draining || environment_is_broken(&engine->environments[message->run.environment]))
         return -1;
     *reason = owner ? REFUSED_RATE : REFUSED_KEY;
     if (!owner || (*retry_us = owner_wait_us(owner, now_us())))
@@ -289,6 +321,7 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
         return -1;
     }
     owner_spend(owner, now_us());
+    run->environment->runs++;
     run->job = take_fd(&message->fds[0]);
     if (message->run.has_stdin)
         run->input = take_fd(&message->fds[1]);
@@ -353,8 +386,9 @@ static bool is_sealed(const struct engine *engine, int fd)
 static bool is_sound(const struct engine *engine, const struct wire_message *message)
 {
     const struct wire_run *asked = &message->run;
-    bool sound = asked->id && !*find(engine, asked->id) &&
-                 limits_in_bounds(&engine->environments[ENVIRONMENT_DEFAULT], &asked->limits) &&
+    bool sound = asked->id && !*find(engine, asked->id) && asked->environment < engine->environment_count &&
+                 asked->warmer < engine->environment_count &&
+                 limits_in_bounds(&engine->environments[asked->environment], &asked->limits) &&
                  message->fd_count == (asked->has_stdin ? 2 : 1);
     for (int i = 0; sound && i < message->fd_count; i++)
         sound = is_sealed(engine, message->fds[i]);

@@ -75,6 +75,8 @@ static const struct row {
     {"recycle_runs", KIND_COUNT, AT(recycle_runs), "5000", 1, 1000000000, "a zygote is replaced after this many runs",
      true},
     {"recycle_minutes", KIND_COUNT, AT(recycle_minutes), "30", 1, 525600, "… or after this many minutes", true},
+    {"spare_bytes", KIND_BYTES, AT(spare_bytes), "64MiB", 0, UINT64_MAX / 2,
+     "with less memory left, of the machine or of our cgroup, zygotes that no run needs are put away", true},
     {"connections", KIND_COUNT, AT(connections), "12000", 16, 100000,
      "open connections; past it the longest idle is closed", true},
     {"body_timeout_ms", KIND_MILLISECONDS, AT(body_timeout_ms), "30s", 100, 3600000,
@@ -93,6 +95,24 @@ static const struct row {
      "layers that must stop each class of attack, else the server does not start"},
     {"log_level", KIND_LEVEL, AT(log_level), "info", 0, 0, "debug, info, warning or error", true},
     {"log_format", KIND_FORMAT, AT(log_format), "json", 0, 0, "json, or text for people", true},
+#undef AT
+};
+
+/* What a section [environment NAME] may have, beside limits. */
+static const struct row environment_rows[] = {
+#define AT(field) offsetof(struct environment_settings, field)
+    {"python", KIND_TEXT, AT(python), NULL, 0, 0, "its interpreter (default: the server's)"},
+    {"path", KIND_TEXT, AT(path), NULL, 0, 0,
+     "DIRECTORY[:DIRECTORY …] with more packages, as pip install --target makes them; they come before the "
+     "interpreter's own"},
+    {"preload", KIND_TEXT, AT(preload), NULL, 0, 0,
+     "modules that are imported before a script comes, as in: numpy pandas scipy.stats", true},
+    {"warm", KIND_SWITCH, AT(warm), "no", 0, 0,
+     "yes: its zygote is started with the server; no: when a script first needs it", true},
+    {"pool", KIND_COUNT, AT(pool), NULL, 1, SETTINGS_POOL_MOST,
+     "jails kept waiting while its zygote is up (default: half of the server's)", true},
+    {"idle_ms", KIND_MILLISECONDS, AT(idle_ms), "10min", 100, 86400000,
+     "a zygote that no script has needed for so long is put away, unless warm is yes", true},
 #undef AT
 };
 
@@ -144,9 +164,11 @@ static int set_origins(struct settings *settings, const char *where, const char 
     return fault ? refuse(settings, where, "%s", fault) : 0;
 }
 
-static int set_row(struct settings *settings, const char *where, const struct row *row, const char *text, bool first)
+/* `owner` is what the row's offset is of. */
+static int set_row(struct settings *settings, void *owner, const char *where, const struct row *row, const char *text,
+                   bool first)
 {
-    char *field = (char *)settings + row->offset;
+    char *field = (char *)owner + row->offset;
     if (!*text)
         return refuse(settings, where, "needs a value");
     switch (row->kind) {
@@ -180,10 +202,11 @@ static int set_row(struct settings *settings, const char *where, const struct ro
     return set_number(settings, where, units[row->kind], text, row->least, row->most, (uint64_t *)(void *)field);
 }
 
-static int set_limit(struct settings *settings, const char *where, enum limit limit, const char *text)
+static int set_limit(struct settings *settings, struct limits *limits, const char *where, enum limit limit,
+                     const char *text)
 {
     const struct limit_row *row = &limit_table[limit];
-    return set_number(settings, where, row->unit, text, row->least, row->most, &settings->limits.value[limit]);
+    return set_number(settings, where, row->unit, text, row->least, row->most, &limits->value[limit]);
 }
 
 /* Compares key with a name in another spelling: '-' for '_' in flags, upper case in variables. */
@@ -206,7 +229,7 @@ static int set(struct settings *settings, const char *where, bool limit, const c
     if (limit) {
         for (int i = 0; i < LIMIT_COUNT; i++) {
             if (same(limit_table[i].name, name, length))
-                return text ? set_limit(settings, where, (enum limit)i, text)
+                return text ? set_limit(settings, &settings->limits, where, (enum limit)i, text)
                             : refuse(settings, where, "needs a value");
         }
         return 1;
@@ -218,7 +241,7 @@ static int set(struct settings *settings, const char *where, bool limit, const c
             return refuse(settings, where, "needs a value");
         bool first = !(*seen & (UINT64_C(1) << i));
         *seen |= UINT64_C(1) << i;
-        return set_row(settings, where, &rows[i], text, first);
+        return set_row(settings, settings, where, &rows[i], text, first);
     }
     return 1;
 }
@@ -249,6 +272,106 @@ struct file {
     uint64_t seen;
 };
 
+/* ---- environments ---- */
+
+static bool name_is_fine(const char *name)
+{
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_");
+    return length > 0 && length <= ENVIRONMENT_NAME && !name[length];
+}
+
+struct environment_settings *settings_add_environment(struct settings *settings, const char *name)
+{
+    if (settings->environment_count == ENVIRONMENTS_MOST)
+        return NULL;
+    struct environment_settings *environment = &settings->environments[settings->environment_count++];
+    *environment = (struct environment_settings){.name = name};
+    for (size_t i = 0; i < COUNT(environment_rows); i++) {
+        if (environment_rows[i].initial)
+            set_row(settings, environment, "default", &environment_rows[i], environment_rows[i].initial, true);
+    }
+    return environment;
+}
+
+static struct environment_settings *environment_named(struct settings *settings, const char *where, const char *name)
+{
+    for (size_t i = 0; i < settings->environment_count; i++) {
+        if (strcmp(settings->environments[i].name, name) == 0)
+            return &settings->environments[i];
+    }
+    const char *kept = intern(name);
+    struct environment_settings *environment = NULL;
+    if (!name_is_fine(name))
+        refuse(settings, where, "an environment's name is of small letters, digits, - and _, at most %d",
+               ENVIRONMENT_NAME);
+    else if (kept && !(environment = settings_add_environment(settings, kept)))
+        refuse(settings, where, "there are at most %d environments", ENVIRONMENTS_MOST);
+    else if (!kept)
+        refuse(settings, where, "out of memory");
+    return environment;
+}
+
+/* Modules and directories have to fit the messages that they travel in. */
+static int check_environment(struct settings *settings, const char *where, const struct environment_settings *one)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_. ,";
+    if (one->preload &&
+        (strlen(one->preload) >= ENVIRONMENT_MODULES - 1 || one->preload[strspn(one->preload, letters)]))
+        return refuse(settings, where, "\"%s\" is not a list of modules, as in: numpy pandas scipy.stats",
+                      one->preload);
+    if (one->path && *one->path != '/')
+        return refuse(settings, where, "\"%s\" is not an absolute path", one->path);
+    return 0;
+}
+
+/* As set(), for one section of [environment NAME]. */
+static int set_environment(struct settings *settings, const char *where, const char *environment_name, const char *name,
+                           const char *text)
+{
+    struct environment_settings *environment = environment_named(settings, where, environment_name);
+    if (!environment)
+        return -1;
+    for (size_t i = 0; i < COUNT(environment_rows); i++) {
+        if (strcmp(environment_rows[i].key, name) == 0)
+            return set_row(settings, environment, where, &environment_rows[i], text, true)
+                       ? -1
+                       : check_environment(settings, where, environment);
+    }
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        if (strcmp(limit_table[i].name, name) != 0)
+            continue;
+        if (!limit_table[i].by_request)
+            return refuse(settings, where, "is the server's, for all environments: set it in [limits]");
+        environment->limits_set |= UINT32_C(1) << i;
+        return set_limit(settings, &environment->limits, where, (enum limit)i, text);
+    }
+    return 1;
+}
+
+/* Those that a section has not set are the server's. */
+static void share_limits(struct settings *settings)
+{
+    for (size_t i = 0; i < settings->environment_count; i++) {
+        struct environment_settings *environment = &settings->environments[i];
+        for (int j = 0; j < LIMIT_COUNT; j++) {
+            if (!(environment->limits_set & (UINT32_C(1) << j)))
+                environment->limits.value[j] = settings->limits.value[j];
+        }
+    }
+}
+
+struct limits settings_limits_most(const struct settings *settings)
+{
+    struct limits most = settings->limits;
+    for (size_t i = 0; i < settings->environment_count; i++) {
+        for (int j = 0; j < LIMIT_COUNT; j++) {
+            uint64_t value = settings->environments[i].limits.value[j];
+            most.value[j] = value > most.value[j] ? value : most.value[j];
+        }
+    }
+    return most;
+}
+
 /* inih: returns nonzero for success, and stops at the first line that gives 0. */
 static int on_file_entry(void *user, const char *section, const char *name, const char *value)
 {
@@ -256,9 +379,11 @@ static int on_file_entry(void *user, const char *section, const char *name, cons
     struct settings *settings = file->settings;
     char where[256];
     snprintf(where, sizeof where, "%s: [%s] %s", file->path, section, name);
-    bool limit = strcmp(section, "limits") == 0;
-    if (!limit && strcmp(section, "server") != 0) {
-        refuse(settings, where, "unknown section (there are [server] and [limits])");
+    static const char environment[] = "environment ";
+    bool limit = strcmp(section, "limits") == 0,
+         of_environment = strncmp(section, environment, strlen(environment)) == 0;
+    if (!limit && !of_environment && strcmp(section, "server") != 0) {
+        refuse(settings, where, "unknown section (there are [server], [limits] and [environment NAME])");
         return 0;
     }
     const char *kept = intern(value);
@@ -266,7 +391,8 @@ static int on_file_entry(void *user, const char *section, const char *name, cons
         refuse(settings, where, "out of memory");
         return 0;
     }
-    int result = set(settings, where, limit, name, strlen(name), kept, &file->seen);
+    int result = of_environment ? set_environment(settings, where, section + strlen(environment), name, kept)
+                                : set(settings, where, limit, name, strlen(name), kept, &file->seen);
     if (result > 0)
         refuse(settings, where, "unknown setting");
     return result == 0;
@@ -388,7 +514,7 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
     *settings = (struct settings){0};
     limits_default(&settings->limits);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        if (rows[i].initial && set_row(settings, "default", &rows[i], rows[i].initial, true))
+        if (rows[i].initial && set_row(settings, settings, "default", &rows[i], rows[i].initial, true))
             return -1;
     }
     const char *path = config_path(argc, argv);
@@ -398,6 +524,7 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
         return -1;
     if (load_flags(settings, argc, argv, rest))
         return -1;
+    share_limits(settings);
     return settings->listen_count ? 0 : listen_on_port(settings);
 }
 
@@ -439,10 +566,10 @@ static void print_entry(FILE *out, bool manual, const char *prefix, const char *
 {
     char name[40];
     snprintf(name, sizeof name, "%s%s", prefix, key);
-    for (char *c = name; !strchr(prefix, '.') && *c; c++)
+    for (char *c = name; strncmp(prefix, "--", 2) == 0 && !strchr(prefix, '.') && *c; c++)
         *c = *c == '_' ? '-' : *c;
     if (manual)
-        fprintf(out, ".TP\n.B \\-\\-%s\n%s", name + 2, help);
+        fprintf(out, ".TP\n.B %s%s\n%s", *name == '-' ? "\\-\\-" : "", *name == '-' ? name + 2 : name, help);
     else
         fprintf(out, "  %-26s%s", name, help);
     if (initial)
@@ -460,6 +587,14 @@ void settings_print(FILE *out, bool manual)
     print_entry(out, manual, "--", "config", "read this configuration file (also SAFE_SCRIPT_CONFIG)", NULL, false);
     for (size_t i = 0; i < COUNT(rows); i++)
         print_entry(out, manual, "--", rows[i].key, rows[i].help, rows[i].initial, rows[i].live);
+    fputs(manual ? ".SS Environments\nIn sections [environment NAME] of the configuration file; a request names one, "
+                   "or gets the environment \"default\".\n"
+                 : "Environments (sections [environment NAME] of the file; beside these the limits of its runs, as "
+                   "memory_bytes):\n",
+          out);
+    for (size_t i = 0; i < COUNT(environment_rows); i++)
+        print_entry(out, manual, manual ? "" : "  ", environment_rows[i].key, environment_rows[i].help,
+                    environment_rows[i].initial, environment_rows[i].live);
     if (!manual)
         fputs("Limits of each run (flag --limits.wall_ms, variable SAFE_SCRIPT_LIMITS_WALL_MS, or [limits] in the "
               "file):\n",

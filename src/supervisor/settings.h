@@ -4,6 +4,7 @@
 #ifndef SAFE_SCRIPT_SETTINGS_H
 #define SAFE_SCRIPT_SETTINGS_H
 
+#include "environment.h"
 #include "limit.h"
 
 #include <stdbool.h>
@@ -12,6 +13,19 @@
 #include <stdio.h>
 
 enum { LISTEN_MOST = 8, SETTINGS_POOL_MOST = 1024, SETTINGS_CONCURRENCY_MOST = 4096, SETTINGS_QUEUE_MOST = 100000 };
+
+/* A section [environment NAME]. */
+struct environment_settings {
+    const char *name;
+    const char *python;  /* NULL: the server's */
+    const char *path;    /* directories, with a colon between two; NULL: none */
+    const char *preload; /* modules, with blanks or commas between them; NULL: those that go with its name */
+    uint64_t pool;       /* 0: by the server's */
+    uint64_t warm;       /* 1: yes */
+    uint64_t idle_ms;
+    uint32_t limits_set; /* a bit for each limit that it has of its own */
+    struct limits limits;
+};
 
 struct settings {
     const char *listen[LISTEN_MOST];
@@ -28,12 +42,15 @@ struct settings {
     uint64_t open_to_all;  /* 1: yes */
     const char *keys_file; /* NULL: nobody needs a key */
     uint64_t grace_ms, recycle_runs, recycle_minutes;
+    uint64_t spare_bytes;
     uint64_t connections, body_timeout_ms, idle_timeout_ms, buffered_bytes;
     uint64_t records_seconds, records_bytes, heartbeat_ms;
     uint64_t walls;
     uint64_t log_level, log_format; /* enum log_level, enum log_format */
     bool check_config;
     struct limits limits;
+    struct environment_settings environments[ENVIRONMENTS_MOST]; /* in the file's order */
+    size_t environment_count;
     char error[512]; /* why settings_load() refused */
 };
 
@@ -52,6 +69,12 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
 /* On a reload: what only a restart can change is set back to the old value; changed() is told the key of each that
  * would have been another. */
 void settings_keep_fixed(struct settings *fresh, const struct settings *old, void (*changed)(const char *key));
+
+/* The highest of each limit among all environments: what a key's own may be. */
+struct limits settings_limits_most(const struct settings *settings);
+
+/* Adds an environment, with what it has where no section says otherwise; NULL: there are as many as there can be. */
+struct environment_settings *settings_add_environment(struct settings *settings, const char *name);
 
 /* Prints the table as the --help of subcommands has it, or as the manual page's source (troff). */
 void settings_print(FILE *out, bool manual);

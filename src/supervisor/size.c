@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/sysinfo.h>
 
 /* Three quarters of the memory that is ours to use: the machine's, or a container's. */
@@ -40,22 +41,44 @@ static uint64_t raise_open_files(void)
     return limit.rlim_cur;
 }
 
-/* Makes the pool, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word.
- */
-static void fit_open_files(struct engine *engine, struct settings *settings, uint64_t files, uint64_t jails)
+/* A half of what there may be of jails at the most is for the pools together: the default one's first. */
+static uint64_t size_pools(struct engine *engine, const struct settings *settings, uint64_t cores, uint64_t most)
 {
-    uint64_t *pool = &engine->environments[ENVIRONMENT_DEFAULT].pool;
-    uint64_t before = engine->concurrency + *pool + settings->queue;
-    if (*pool > jails / 4)
-        *pool = jails / 4;
-    if (engine->concurrency > jails - *pool)
-        engine->concurrency = jails - *pool;
+    uint64_t all = 0, usual = settings->pool ? settings->pool : cores * 4;
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        struct environment *environment = &engine->environments[i];
+        uint64_t pool = environment->pool_wanted ? environment->pool_wanted : i ? (usual + 1) / 2 : usual;
+        uint64_t left = most - all;
+        environment->pool = pool <= left ? pool : left;
+        all += environment->pool;
+    }
+    return all;
+}
+
+/* Makes pools, runs and queue fit the descriptors that we may have; what a person asked for is lowered with a word. */
+static void fit_open_files(struct engine *engine, struct settings *settings, uint64_t cores, uint64_t files,
+                           uint64_t jails)
+{
+    uint64_t wanted = size_pools(engine, settings, cores, UINT64_MAX),
+             before = engine->concurrency + wanted + settings->queue;
+    uint64_t pools = wanted > jails / 4 ? size_pools(engine, settings, cores, jails / 4) : wanted;
+    if (engine->concurrency > jails - pools)
+        engine->concurrency = jails - pools;
     if (settings->queue > (files - OWN_FDS) / 2 / QUEUED_FDS)
         settings->queue = (files - OWN_FDS) / 2 / QUEUED_FDS;
-    if (before != engine->concurrency + *pool + settings->queue)
+    if (before != engine->concurrency + pools + settings->queue)
         log_event(LOG_WARNING, "open files are few: raise ulimit -n for more", log_number("files", files),
-                  log_number("pool", *pool), log_number("concurrency", engine->concurrency),
-                  log_number("queue", settings->queue));
+                  log_number("pool", engine->environments[ENVIRONMENT_DEFAULT].pool),
+                  log_number("concurrency", engine->concurrency), log_number("queue", settings->queue));
+}
+
+static const struct limits *default_limits(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->environment_count; i++) {
+        if (strcmp(settings->environments[i].name, "default") == 0)
+            return &settings->environments[i].limits;
+    }
+    return &settings->limits;
 }
 
 int engine_size(struct engine *engine, struct settings *settings, struct fault *fault)
@@ -69,26 +92,37 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
     engine->cores = sched_getaffinity(0, sizeof ours, &ours) ? 1 : (unsigned)CPU_COUNT(&ours);
     struct cgroup_bounds bounds = cgroup_own_bounds();
     uint64_t cores = cores_available(&bounds, engine->cores);
-    uint64_t by_memory = memory_available(&bounds) / settings->limits.value[LIMIT_MEMORY];
+    uint64_t memory = memory_available(&bounds), each = default_limits(settings)->value[LIMIT_MEMORY];
+    uint64_t by_memory = memory / each;
     uint64_t concurrency = cores * 16;
     if (concurrency > by_memory)
         concurrency = by_memory < 1 ? 1 : by_memory;
     engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
-    engine->environments[ENVIRONMENT_DEFAULT].pool = settings->pool ? settings->pool : cores * 4;
-    fit_open_files(engine, settings, files, jails);
+    fit_open_files(engine, settings, cores, files, jails);
+    /* Who asks for more runs than memory allows by their limits has them. */
+    engine->memory_room = engine->concurrency > memory / each ? engine->concurrency * each : memory;
     return 0;
+}
+
+static bool lower_disk(struct limits *limits, uint64_t most)
+{
+    bool lower = limits->value[LIMIT_DISK] > most;
+    limits->value[LIMIT_DISK] = lower ? most : limits->value[LIMIT_DISK];
+    return lower;
 }
 
 int engine_share_disk(const struct engine *engine, struct settings *settings, struct fault *fault)
 {
     if (!engine->boxes)
         return 0;
-    uint64_t *disk = &settings->limits.value[LIMIT_DISK], share = engine->box_bytes / engine->concurrency;
+    uint64_t share = engine->box_bytes / engine->concurrency;
     if (share < limit_table[LIMIT_DISK].least)
         return fault_set(fault, "box", "statvfs", ENOSPC, "%s, for %" PRIu64 " runs at once", engine->plan.boxes,
                          engine->concurrency);
-    if (share < *disk) {
-        *disk = share;
+    bool lowered = lower_disk(&settings->limits, share);
+    for (size_t i = 0; i < settings->environment_count; i++)
+        lowered |= lower_disk(&settings->environments[i].limits, share);
+    if (lowered) {
         log_event(LOG_WARNING,
                   "the disk limit is lowered to what the runs' directory has for each; in Docker raise --shm-size",
                   log_text("directory", engine->plan.boxes), log_number("disk_bytes", share));

@@ -79,6 +79,8 @@ void slot_free(struct engine *engine, struct slot *slot)
     slot_close(slot);
     slot_set_state(engine, slot, SLOT_FREE);
     slot->environment = NULL;
+    engine->memory_held -= slot->memory;
+    slot->memory = 0;
     slot->next_free = engine->free_slots;
     engine->free_slots = slot;
 }
@@ -122,7 +124,7 @@ static int slot_prepare_box(struct engine *engine, struct slot *slot, struct fau
 
 static int slot_prepare_cgroup(struct engine *engine, struct slot *slot, struct fault *fault)
 {
-    struct limits limits = slot->environment->limits;
+    struct limits limits = slot->environment->made_for.limits;
     limits.value[LIMIT_DISK] = slot->disk_bytes;
     if (!engine->cgroups)
         return 0;
@@ -337,7 +339,8 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     struct wire_message started = {.type = WIRE_STARTED, .fd_count = 3, .fds = {slot->report, slot->out, slot->err}};
     uint64_t now = now_us();
     start.start.limits = run->limits;
-    started.started = (struct wire_started){.id = run->id, .limits = run->limits};
+    started.started =
+        (struct wire_started){.id = run->id, .limits = run->limits, .environment = run->environment->number};
     slot->run = run;
     run->slot = slot;
     slot->started_us = engine->started_us = now;
@@ -350,8 +353,11 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
         slot->look_us = now + WATCHDOG_US;
     if (!engine_watches(engine))
         slot->wall_deadline_us = slot->look_us = UINT64_MAX;
+    slot->memory = run->asked->made_for.limits.value[LIMIT_MEMORY];
+    engine->memory_held += slot->memory;
+    run->environment->needed_us = now;
     slot_set_state(engine, slot, SLOT_RUNNING);
-    if (slot->cgroup && memcmp(&run->limits, &slot->environment->limits, sizeof run->limits) != 0 &&
+    if (slot->cgroup && memcmp(&run->limits, &slot->environment->made_for.limits, sizeof run->limits) != 0 &&
         cgroup_lower(slot->cgroup, &run->limits, &fault)) {
         log_fault(LOG_ERROR, "a run's limits could not be set", &fault);
         slot_kill(engine, slot, CAUSE_LOST);

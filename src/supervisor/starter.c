@@ -3,7 +3,8 @@
  * To put a process into the jail's template takes every privilege that the server was started with; to watch over runs
  * takes almost none. So the starter is forked before the supervisor gives up its own, and keeps them for three orders:
  * begin a front, begin a zygote, write a run's id maps. What is begun, and how, is fixed when the starter is forked: an
- * order has no path, no argument, no environment and no uid but one of the runs'. Whatever it begins is the
+ * order has no path, no argument, no environment and no uid but one of the runs', and of interpreters a number among
+ * those that there were. Whatever it begins is the
  * supervisor's own child (CLONE_PARENT). It reads nothing but orders, and ends with the supervisor.
  *
  * The front is begun in the same template as a zygote, under a uid of its own: empty net, uts and ipc namespaces (it
@@ -107,13 +108,15 @@ static void program_exec(struct engine *engine, const struct program *program, i
     _exit(1);
 }
 
-static void front_exec(struct engine *engine)
+static void front_exec(struct engine *engine, const struct wire_begin *order)
 {
+    (void)order;
     program_exec(engine, &engine->front_program, FRONT_PROGRAM, engine->plan.front_uid);
 }
 
-static void tls_exec(struct engine *engine)
+static void tls_exec(struct engine *engine, const struct wire_begin *order)
 {
+    (void)order;
     program_exec(engine, &engine->tls_program, TLS_PROGRAM, engine->plan.tls_uid);
 }
 
@@ -126,8 +129,8 @@ static void zygote_fail(const struct fault *fault)
 }
 
 /* Another make of jail is put around each run, so nothing is around the one who begins them but its uid. */
-static void launcher_exec(struct engine *engine, const struct jail_path *paths, size_t count, char *const argv[],
-                          char *const environment[])
+static void launcher_exec(struct engine *engine, const struct interpreter *interpreter, const struct jail_path *paths,
+                          size_t count, char *const argv[], char *const environment[])
 {
     struct words words = {.count = 0};
     struct jail_plan plan = engine->plan;
@@ -135,7 +138,7 @@ static void launcher_exec(struct engine *engine, const struct jail_path *paths, 
     char launcher[sizeof engine->library + 32];
     snprintf(launcher, sizeof launcher, "%s/safe-script-launch", engine->library);
     words_add(&words, launcher);
-    words_add(&words, engine->interpreter.version);
+    words_add(&words, interpreter->version);
     if (outer_command(&engine->outer, paths, count, &words, &fault))
         zygote_fail(&fault);
     for (size_t i = 0; argv[i]; i++)
@@ -150,7 +153,7 @@ static void launcher_exec(struct engine *engine, const struct jail_path *paths, 
     zygote_fail(&fault);
 }
 
-static void zygote_exec(struct engine *engine)
+static void zygote_exec(struct engine *engine, const struct wire_begin *order)
 {
     /* For the C library at its start; the bootstrap takes MALLOC_… and GLIBC_… away from scripts. Without rseq(2) in
      * the first thread glibc does without it in all, and the filter need not allow it. */
@@ -167,7 +170,7 @@ static void zygote_exec(struct engine *engine)
         "MPLCONFIGDIR=/tmp",
         NULL,
     };
-    struct interpreter *interpreter = &engine->interpreter;
+    const struct interpreter *interpreter = engine->interpreters[order->interpreter];
     struct fault fault;
     char bootstrap[sizeof engine->library + 16];
     bool rooted = engine->plan.layers & LAYER_BIT(LAYER_ROOT);
@@ -188,9 +191,11 @@ static void zygote_exec(struct engine *engine)
     }
     /* argv[0] with its path: a venv's python finds its prefix by it. */
     const char *const argv[] = {
-        interpreter->executable, "-I", "-B", "-X", "utf8", rooted ? JAIL_LIB "/bootstrap.py" : bootstrap, "3", NULL};
+        interpreter->executable, "-I", "-B", "-X", "utf8", rooted ? JAIL_LIB "/bootstrap.py" : bootstrap, "3",
+        interpreter->path,       NULL};
     if (engine->plan.engine != ENGINE_CLONE)
-        launcher_exec(engine, paths, count, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
+        launcher_exec(engine, interpreter, paths, count, (char *const *)(uintptr_t)argv,
+                      (char *const *)(uintptr_t)environment);
     if (jail_template(&engine->plan, paths, count, &fault))
         zygote_fail(&fault);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -203,14 +208,15 @@ static void zygote_exec(struct engine *engine)
 
 static int32_t begin(struct engine *engine, const struct wire_message *order, struct fault *fault)
 {
-    static void (*const bodies[BEGUN_COUNT])(struct engine * engine) = {front_exec, zygote_exec, tls_exec};
-    if (order->begin.what >= BEGUN_COUNT)
+    static void (*const bodies[BEGUN_COUNT])(struct engine * engine,
+                                             const struct wire_begin *order) = {front_exec, zygote_exec, tls_exec};
+    if (order->begin.what >= BEGUN_COUNT || order->begin.interpreter >= engine->interpreter_count)
         return fault_set(fault, "starter", "begin", EINVAL, "%u", order->begin.what);
     /* As fork(), but for the parent. This process has no threads and no handlers that fork() would have to care for. */
     long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, 0);
     if (pid == 0) {
         if (dup2(order->fds[0], ORDERS) == ORDERS)
-            bodies[order->begin.what](engine);
+            bodies[order->begin.what](engine, &order->begin);
         _exit(126);
     }
     return pid < 0 ? fault_set(fault, "starter", "clone", errno, "a child") : (int32_t)pid;
@@ -319,9 +325,10 @@ static int order(struct engine *engine, const struct wire_message *message, stru
     return answer.done.pid;
 }
 
-pid_t starter_begin(struct engine *engine, enum begun what, int socket, struct fault *fault)
+pid_t starter_begin(struct engine *engine, enum begun what, uint32_t interpreter, int socket, struct fault *fault)
 {
-    struct wire_message message = {.type = WIRE_BEGIN, .begin = {.what = what}, .fds = {socket}, .fd_count = 1};
+    struct wire_message message = {
+        .type = WIRE_BEGIN, .begin = {.what = what, .interpreter = interpreter}, .fds = {socket}, .fd_count = 1};
     return order(engine, &message, fault);
 }
 

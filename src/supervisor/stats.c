@@ -34,14 +34,6 @@ static uint64_t zygotes_resident(const struct engine *engine)
     return bytes;
 }
 
-static uint64_t pools(const struct engine *engine)
-{
-    uint64_t jails = 0;
-    for (size_t i = 0; i < engine->environment_count; i++)
-        jails += engine->environments[i].pool;
-    return jails;
-}
-
 void stats_send(struct engine *engine)
 {
     const struct counts *counts = &engine->counts;
@@ -49,7 +41,7 @@ void stats_send(struct engine *engine)
     struct wire_stats *stats = &message.stats;
     *stats = (struct wire_stats){
         .started_s = counts->started_s,
-        .pool = pools(engine),
+        .pool = engine->environments[ENVIRONMENT_DEFAULT].pool,
         .concurrency = engine->concurrency,
         .queue = engine->settings->queue,
         .queued = runs_waiting(engine),
@@ -64,6 +56,10 @@ void stats_send(struct engine *engine)
         .cgroup_bytes = engine->cgroups ? cgroups_memory(engine->cgroups) : 0,
         .log_lost = {[PROCESS_SUPERVISOR] = log_lost()},
     };
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        stats->pools[i] = engine->environments[i].zygote.child.ready ? engine->environments[i].pool : 0;
+        stats->waiting[i] = engine->environments[i].in_state[SLOT_WAITING];
+    }
     memcpy(stats->restarts, counts->restarts, sizeof stats->restarts);
     for (size_t i = 0; i < WIRE_SLOT_STATES; i++)
         stats->slots[i] = engine->in_state[i];

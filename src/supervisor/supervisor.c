@@ -76,6 +76,13 @@ static bool has_place(const struct engine *engine)
     return engine->in_state[SLOT_RUNNING] - engine->probing < engine->concurrency;
 }
 
+/* By what they may use. One alone may always run. */
+static bool has_memory(const struct engine *engine, const struct run *run)
+{
+    uint64_t memory = run->asked->made_for.limits.value[LIMIT_MEMORY];
+    return engine->in_state[SLOT_RUNNING] - engine->probing == 0 || engine->memory_held + memory <= engine->memory_room;
+}
+
 /* It asks for another disk than is usual, where it can, so that its jail is a new one, of the zygote that is ready now.
  */
 static void start_probe(struct engine *engine)
@@ -137,7 +144,8 @@ static struct run *next_usual(struct engine *engine, struct slot **slot)
     for (size_t i = 0; i < engine->environment_count; i++) {
         const struct environment *environment = &engine->environments[i];
         struct run *run = (struct run *)queue_next(&engine->queue, LANE_USUAL + environment->number);
-        struct slot *waiting = run ? waiting_slot(engine, environment, environment->limits.value[LIMIT_DISK]) : NULL;
+        struct slot *waiting =
+            run ? waiting_slot(engine, environment, environment->made_for.limits.value[LIMIT_DISK]) : NULL;
         uint32_t held = waiting ? run->entry.owner->running : 0;
         if (!waiting || (next && (held > next->entry.owner->running ||
                                   (held == next->entry.owner->running && run->asked_us > next->asked_us))))
@@ -155,7 +163,7 @@ static void start_queued(struct engine *engine)
     struct slot *slot;
     start_probe(engine);
     start_parked(engine);
-    while (engine->queue.length && has_place(engine) && (run = next_usual(engine, &slot))) {
+    while (engine->queue.length && has_place(engine) && (run = next_usual(engine, &slot)) && has_memory(engine, run)) {
         queue_take(&engine->queue, &run->entry);
         slot_start(engine, slot, run);
     }
@@ -164,7 +172,7 @@ static void start_queued(struct engine *engine)
 
 static bool is_usual(const struct slot *slot)
 {
-    return slot->disk_bytes == slot->environment->limits.value[LIMIT_DISK];
+    return slot->disk_bytes == slot->environment->made_for.limits.value[LIMIT_DISK];
 }
 
 /* Jails of the usual size that wait or are on their way: odd ones must not pass for the pool. */
@@ -191,7 +199,7 @@ static void refill(struct engine *engine, struct environment *environment)
     uint64_t want = environment->pool + (queued < room ? queued : room);
     while (may_spawn(engine, environment) && usual_ready(engine, environment) < want) {
         unsigned before = environment->in_state[SLOT_SPAWNING];
-        slot_spawn(engine, environment, environment->limits.value[LIMIT_DISK]);
+        slot_spawn(engine, environment, environment->made_for.limits.value[LIMIT_DISK]);
         if (environment->in_state[SLOT_SPAWNING] == before)
             break; /* it failed; spawn_retry_us or the zygote's end says when to try again */
     }
@@ -239,9 +247,13 @@ static void update_serving(struct engine *engine)
                            : engine->serving == SERVING_READY && usual->failures < FAILURES_MOST ? SERVING_READY
                                                                                                  : SERVING_STARTING;
     uint64_t zygote = usual->zygote.child.ready ? usual->zygote.generation : 0;
+    uint8_t states[ENVIRONMENTS_MOST] = {0};
+    for (size_t i = 0; i < engine->environment_count; i++)
+        states[i] = (uint8_t)environment_state(&engine->environments[i]);
     bool changed = serving != engine->serving;
-    if (!changed && zygote == engine->zygote_told)
+    if (!changed && zygote == engine->zygote_told && memcmp(states, engine->states_told, sizeof states) == 0)
         return;
+    memcpy(engine->states_told, states, sizeof states);
     engine->serving = serving;
     engine->zygote_told = zygote;
     if (changed && serving == SERVING_READY)
@@ -253,15 +265,11 @@ static void update_serving(struct engine *engine)
 
 static void keep_children(struct engine *engine)
 {
-    uint64_t now = now_us();
+    uint64_t now = engine->now_us = now_us();
     if (!engine->starter.pid)
         return;
-    for (size_t i = 0; i < engine->environment_count; i++) {
-        struct environment *environment = &engine->environments[i];
-        if (!environment->zygote.child.pid && !engine->quit && now >= environment->zygote.child.retry_us)
-            zygote_start(engine, &environment->zygote);
-        zygote_recycle(engine, environment);
-    }
+    if (!engine->quit)
+        environments_keep(engine, now);
     if (!engine->front.pid && !engine->quit && !engine->draining && now >= engine->front.retry_us)
         front_start(engine);
     if (tls_wanted(engine) && !engine->tls.child.pid && !engine->quit && !engine->draining &&
@@ -275,8 +283,10 @@ void engine_balance(struct engine *engine)
     start_queued(engine);
     drop_odd_slots(engine);
     runs_refuse(engine);
-    for (size_t i = 0; i < engine->environment_count; i++)
-        refill(engine, &engine->environments[i]);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        if (environment_is_needed(engine, &engine->environments[i], engine->now_us))
+            refill(engine, &engine->environments[i]);
+    }
     update_serving(engine);
 }
 
@@ -406,8 +416,6 @@ static int look_at_clock(struct engine *engine)
     }
     for (size_t i = 0; i < engine->environment_count; i++) {
         const struct environment *environment = &engine->environments[i];
-        if (!environment->zygote.child.pid)
-            SOONER(environment->zygote.child.retry_us);
         if (environment->spawn_retry_us > now)
             SOONER(environment->spawn_retry_us);
         if (environment->in_state[SLOT_WAITING] < environment->pool && engine->started_us + REFILL_WAIT_US > now)
@@ -422,6 +430,7 @@ static int look_at_clock(struct engine *engine)
     if (engine->draining)
         SOONER(engine->drain_deadline_us);
     SOONER(runs_deadline(engine));
+    SOONER(environments_deadline(engine, now));
     if (engine->watchdog_us && now >= engine->watchdog_next_us) {
         service_tell("WATCHDOG=1");
         engine->watchdog_next_us = now + engine->watchdog_us;
@@ -529,6 +538,15 @@ static void dispatch(struct engine *engine, struct source *source)
     }
 }
 
+static bool engine_is_broken(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        if (engine->environments[i].failures >= FAILURES_MOST)
+            return true;
+    }
+    return false;
+}
+
 int engine_serve(struct engine *engine)
 {
     struct fault fault;
@@ -546,7 +564,7 @@ int engine_serve(struct engine *engine)
         engine_balance(engine);
         if (engine->draining)
             drain_step(engine);
-        if (engine->front_once && engine->environments[ENVIRONMENT_DEFAULT].failures >= FAILURES_MOST)
+        if (engine->front_once && engine_is_broken(engine))
             return 1;
     }
     return engine->failed ? 1 : engine->front_once ? engine->front_status : 0;
@@ -579,12 +597,6 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->unsent_tail = &engine->unsent_head;
     engine->starter.socket = engine->front.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
-    for (size_t i = 0; i < engine->environment_count; i++) {
-        struct environment *environment = &engine->environments[i];
-        environment->limits = environment->wanted = engine->settings->limits;
-        zygote_open(&environment->zygote, environment);
-        zygote_open(&environment->next_zygote, environment);
-    }
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     engine->tls.child.source = (struct source){SOURCE_TLS, NULL};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))

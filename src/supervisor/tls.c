@@ -167,7 +167,7 @@ void tls_start(struct engine *engine)
 {
     struct tls *tls = &engine->tls;
     struct wire_message setup = setup_of(engine->settings, &tls->files);
-    if (!child_begin(engine, &tls->child, BEGUN_TLS)) {
+    if (!child_begin(engine, &tls->child, BEGUN_TLS, 0)) {
         child_ended(&tls->child, false);
         return;
     }

@@ -1,8 +1,8 @@
 """Turns a Python interpreter into a zygote: warms it, hands the extension what a run needs, and leaves the stack.
 
-Started as `python3 -I -B -X utf8 bootstrap.py FD [MODULE,…]`; FD is the socket to the supervisor, the modules are warmed
-besides the usual ones. What a run calls later is taken here, before any script can patch it. Trusts the interpreter, its
-packages and the supervisor."""
+Started as `python3 -I -B -X utf8 bootstrap.py FD PATH`; FD is the socket to the supervisor, which says what is warmed
+besides the usual modules, PATH has more directories with packages. What a run calls later is taken here, before any
+script can patch it. Trusts the interpreter, its packages and the supervisor."""
 
 import sys
 
@@ -70,11 +70,110 @@ def replace_alarm(extension):
     signal.alarm = _signal.alarm = extension.alarm()
 
 
+def add_path(text):
+    """As the supervisor's own look at the interpreter has it (interpreter.c)."""
+    at = next((at for at, each in enumerate(sys.path) if each.endswith("-packages")), len(sys.path))
+    sys.path[at:at] = [each for each in text.split(":") if each]
+
+
+class Box:
+    """A run's temporary directory, which a zygote has not. Imports that look for a place to write, as matplotlib does for
+    its settings, are told that it is there, and keep its name; what they write there goes nowhere."""
+
+    def __init__(self):
+        import builtins
+        import io
+        import os
+        import pathlib
+
+        path = os.path.realpath("/tmp")
+        access, mkdir, stat, unlink, real_open = os.access, os.mkdir, os.stat, os.unlink, open
+
+        def within(name):
+            name = os.fspath(name) if isinstance(name, (str, os.PathLike)) else ""
+            return name == path or str(name).startswith(path + "/")
+
+        def box_open(file, mode="r", *more, **named):
+            if not within(file) or mode.strip("bt") == "r":
+                return real_open(file, mode, *more, **named)
+            named.pop("opener", None)
+            return real_open("/dev/null", mode.replace("x", "w"), *more, **named)
+
+        def box_stat(name, *more, **named):
+            return stat("/" if within(name) and os.fspath(name) == path else name, *more, **named)
+
+        calls = {
+            "access": lambda name, *more, **named: within(name) or access(name, *more, **named),
+            "mkdir": lambda name, *more, **named: None if within(name) else mkdir(name, *more, **named),
+            "unlink": lambda name, *more, **named: None if within(name) else unlink(name, *more, **named),
+            "stat": box_stat,
+        }
+        self.calls = [(os, name, call) for name, call in calls.items()]
+        self.calls += [(io, "open", box_open), (builtins, "open", box_open)]
+        accessor = getattr(pathlib, "_NormalAccessor", None)  # before 3.11 it has them of its own
+        self.calls += [(accessor, name, staticmethod(call)) for name, call in calls.items() if hasattr(accessor, name)]
+        self.usual = [(owner, name, vars(owner)[name]) for owner, name, _ in self.calls]
+
+    def __enter__(self):
+        for module, name, call in self.calls:
+            setattr(module, name, call)
+
+    def __exit__(self, *_):
+        for module, name, call in self.usual:
+            setattr(module, name, call)
+
+
+# What the first use of a module makes or imports, made here once for all runs.
+FIRST_USES = {
+    "numpy": """
+import numpy
+array = numpy.arange(12.0).reshape(3, 4)
+str(array), repr(array @ array.T), array.mean(), numpy.linalg.inv(numpy.eye(2)), numpy.sort(array), array.tolist()
+""",
+    "pandas": """
+import io, pandas
+frame = pandas.DataFrame({"k": ["a", "b", "a", "b"], "v": [1, 2, 3, 4], "x": [0.5, 1.5, 2.5, 3.5]})
+frame.groupby("k")["v"].sum().to_dict(), frame.groupby("k").agg({"v": "mean", "x": "max"})
+frame.describe(), str(frame), frame.merge(frame, on="k"), frame.sort_values("x").to_dict("records")
+frame["k"].value_counts(), frame[frame["v"] > 1], pandas.to_datetime(["2024-01-31"]), frame.to_json()
+pandas.read_csv(io.StringIO(frame.to_csv(index=False)))
+""",
+    "matplotlib.pyplot": """
+import io, matplotlib.font_manager, matplotlib.pyplot
+matplotlib.pyplot.figure()
+matplotlib.pyplot.plot([1, 4, 9])
+matplotlib.pyplot.title("a")
+matplotlib.pyplot.savefig(io.BytesIO(), format="png")
+matplotlib.pyplot.close("all")
+matplotlib.font_manager._get_font.cache_clear()  # open files, which it would close again in each run
+""",
+}
+
+# What each run of an environment with a module does while it waits: so that the pages that scripts write first are its own.
+REHEARSALS = {
+    "pandas": """
+import pandas
+pandas.DataFrame({"k": ["a", "b", "a"], "v": [1, 2, 3]}).groupby("k")["v"].sum().to_dict()
+""",
+}
+
+
 def warm(names):
+    import threading
     from importlib import import_module
 
-    for name in names:
+    for name in names[: len(WARM)]:
         import_module(name)
+    if len(names) == len(WARM):
+        return
+    with Box():
+        for name in names:
+            import_module(name)
+        for name in names:
+            exec(FIRST_USES.get(name, ""), {"__name__": "script"})
+    for thread in threading.enumerate():  # one that was only a timer ends soon; another is refused later
+        if thread is not threading.current_thread():
+            thread.join(2)
 
 
 def set_streams():
@@ -223,7 +322,7 @@ def calming():
         yield partial(sys.set_int_max_str_digits, 0)
 
 
-def tools():
+def tools(names):
     import linecache
     import threading
     import traceback
@@ -248,6 +347,7 @@ def tools():
         "renew": tuple(renewals()),
         "calm": tuple(calming()),
         "threads": threading.active_count(),
+        "rehearsal": compile("".join(REHEARSALS.get(name, "") for name in names), "script.py", "exec"),
     }
 
 
@@ -258,10 +358,12 @@ def bootstrap():
         hide_epoll()
         replace_tracker()
         replace_alarm(extension)
-        warm(WARM + [name for name in ",".join(sys.argv[2:]).split(",") if name])
+        add_path(sys.argv[2])
+        names = WARM + extension.modules(fd).split()
+        warm(names)
         set_streams()
         set_process()
-        extension.prepare(fd, tools())
+        extension.prepare(fd, tools(names))
     except BaseException as error:
         extension.refuse(fd, type(error).__name__ + ": " + str(error))
     import gc

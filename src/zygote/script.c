@@ -20,7 +20,7 @@ static const char file_name[] = "script.py";
 /* The bootstrap's tools: a row says where one is kept. */
 static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
     *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
-    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_settle;
+    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_settle, *tool_rehearsal;
 
 static const struct {
     const char *name;
@@ -44,6 +44,7 @@ static const struct {
     {"calm", &tool_calm},
     {"threads", &tool_threads},
     {"settle", &tool_settle},
+    {"rehearsal", &tool_rehearsal},
 };
 
 static struct encode_tools encode_tools;
@@ -592,6 +593,8 @@ void script_rehearse(void)
         done = PyEval_EvalCode(code, dict, dict);
     if (done && (result = call_main(PyDict_GetItemString(dict, "main"))))
         encode(&encode_tools, result, SIZE_MAX / 2, &json, &reason);
+    if (dict)
+        Py_XDECREF(PyEval_EvalCode(tool_rehearsal, dict, dict)); /* what goes with the modules that are warm */
     script_flush();
     buffer_free(&json);
     buffer_free(&reason);

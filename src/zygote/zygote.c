@@ -99,6 +99,16 @@ static void settle(void)
     mallopt(M_MXFAST, 64 * sizeof(void *) / 4); /* glibc's own value: to set it is what consolidates */
 }
 
+/* Objects that still hold one may close its number later, even in a run: it is theirs, but leads nowhere any more. */
+static void void_descriptors(int first, int last)
+{
+    auto_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = first; fd <= last; fd++) {
+        if (fd != null && fcntl(fd, F_GETFD) >= 0 && dup3(null, fd, O_CLOEXEC) < 0)
+            _exit(1);
+    }
+}
+
 /* Called by the interpreter as sys.excepthook, with no Python frame below it. Never returns. */
 static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments))
 {
@@ -116,7 +126,7 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
     pthread_sigmask(SIG_SETMASK, &interrupt, NULL);
     fill_standard_descriptors();
     /* What the warm imports left open, but not what the template did. */
-    close_range(JAIL_PROC_FD + 1, JAIL_SHOWN_FD - 1, 0);
+    void_descriptors(JAIL_PROC_FD + 1, JAIL_SHOWN_FD - 1);
     close_range(JAIL_SHOWN_FD + JAIL_SHOWN_MOST, ~0U, 0);
     if (wire_receive_plan(supervisor, &plan, sizeof plan) != WIRE_OK)
         _exit(1);
@@ -144,6 +154,19 @@ static PyObject *zygote_prepare(PyObject *Py_UNUSED(module), PyObject *arguments
     return Py_None;
 }
 
+/* Before any import of the operator's choice, so that the descriptor is the supervisor's for sure. */
+static PyObject *zygote_modules(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    struct wire_message message;
+    int fd;
+    if (!PyArg_ParseTuple(arguments, "i", &fd))
+        return NULL;
+    if (wire_receive(fd, LINK_ZYGOTE, true, &message) != WIRE_OK || message.type != WIRE_WARM)
+        _exit(1);
+    return PyUnicode_DecodeUTF8(message.warm.modules,
+                                (Py_ssize_t)strnlen(message.warm.modules, sizeof message.warm.modules), "strict");
+}
+
 static PyObject *zygote_refuse(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     struct fault fault;
@@ -163,6 +186,7 @@ static PyObject *zygote_alarm(PyObject *self, PyObject *none)
 static PyMethodDef methods[] = {
     {"alarm", zygote_alarm, METH_NOARGS, "alarm(): a signal.alarm() for the jail, where only setitimer(2) is."},
     {"prepare", zygote_prepare, METH_VARARGS, "prepare(fd, tools): takes what runs need from the interpreter."},
+    {"modules", zygote_modules, METH_VARARGS, "modules(fd): what the supervisor wants to be imported, in words."},
     {"refuse", zygote_refuse, METH_VARARGS, "refuse(fd, text): tells the supervisor why there is no zygote, and ends."},
     {"serve", zygote_serve, METH_VARARGS, "serve(…): clones on the supervisor's orders until it has gone."},
     {NULL, NULL, 0, NULL},

@@ -50,9 +50,10 @@ static void test_request(void **state)
         SPAN("{\"script\":\"x\",\"return_files\":[\"/a\"]}"),
         SPAN("{\"script\":\"x\",\"a\":1,\"a\":2}"),
     };
-    struct limits server;
+    static struct environment_offers offers = {{{.name = "default", .offered = true}}};
+    struct limits *server = &offers.rows[0].limits;
     (void)state;
-    limits_default(&server);
+    limits_default(server);
     for (size_t i = 0; i < COUNT(bodies); i++) {
         denied = true;
         for (long n = 0; denied; n++) {
@@ -60,7 +61,7 @@ static void test_request(void **state)
             struct request_error error = {0};
             denied = false;
             allowed = n;
-            int result = request_parse(bodies[i], "application/json", &server, nonce, &request, &error);
+            int result = request_parse(bodies[i], "application/json", &offers, server, nonce, &request, &error);
             allowed = -1;
             if (denied && result == 0)
                 fail_msg("body %zu was accepted without its allocation %ld", i, n);

@@ -10,13 +10,23 @@
 
 static const uint8_t nonce[NONCE_BYTES] = "0123456789abcdef";
 
+/* What the client may have at most, whatever the environment. */
+static const struct limits unlimited = {{[0 ... LIMIT_COUNT - 1] = UINT64_MAX}};
+
 /* Parses an exact copy, so that the request cannot lean on the body's memory. */
 static int parse(struct span body, const char *type, const struct limits *server, struct request *request,
                  struct request_error *error)
 {
     auto_free uint8_t *copy = exact_copy(body);
     memset(error, 0, sizeof *error);
-    int result = request_parse((struct span){copy, body.length}, type, server, nonce, request, error);
+    struct environment_offers offers = {
+        {{.name = "default", .offered = true, .limits = *server},
+         {.name = "more", .offered = true, .limits = *server},
+         {.name = "gone", .limits = *server},
+         {.name = "warm", .offered = true, .warmer = true, .modules = "numpy pandas ", .limits = *server}}};
+    for (int i = 0; i < LIMIT_COUNT; i++)
+        offers.rows[1].limits.value[i] *= i == LIMIT_REQUEST ? 1 : 2;
+    int result = request_parse((struct span){copy, body.length}, type, &offers, &unlimited, nonce, request, error);
     if (result < 0) {
         assert_null(request->job.bytes);
         assert_null(request->stdin_bytes.bytes);
@@ -76,7 +86,8 @@ static void accepted(struct span body, const char *type, const char *job)
         fail_msg("refused: %.*s: %s", (int)body.length, body.bytes, error.text);
     job_text(&request, &text);
     assert_buffer(&text, job);
-    assert_string_equal(request.environment, "default");
+    assert_int_equal(request.environment, ENVIRONMENT_DEFAULT);
+    assert_int_equal(request.warmer, ENVIRONMENT_DEFAULT);
     request_free(&request);
     assert_null(request.job.bytes);
 }
@@ -169,11 +180,11 @@ static void test_fields(void **state)
             "field \"stdin\" holds a lone surrogate, which UTF-8 cannot hold");
     refused(SPAN("{\"script\":\"x\",\"environment\":1}"), JSON, 400, "field \"environment\" must be a string");
     refused(SPAN("{\"script\":\"x\",\"environment\":\"conda\"}"), JSON, 400,
-            "unknown environment \"conda\" (known: \"default\")");
+            "unknown environment \"conda\" (known: \"default\", \"more\", \"warm\")");
     refused(SPAN("{\"script\":\"x\",\"environment\":\"defualt\"}"), JSON, 400,
             "unknown environment \"defualt\" (did you mean \"default\"?)");
     refused(SPAN("{\"script\":\"x\",\"environment\":\"\"}"), JSON, 400,
-            "unknown environment \"\" (known: \"default\")");
+            "unknown environment \"\" (known: \"default\", \"more\", \"warm\")");
     accepted(SPAN("{\"script\":\"x\",\"environment\":\"default\"}"), JSON, "SCRIPT=x|END");
     accepted(SPAN("{\"scr\\u0069pt\":\"x\"}"), JSON, "SCRIPT=x|END");
 }

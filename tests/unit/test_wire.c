@@ -14,13 +14,14 @@ static const struct {
     size_t size;
     int least_fds, most_fds;
 } messages[] = {
-    {WIRE_SETUP, LINK_FRONT, true, sizeof(struct wire_setup), 1, WIRE_FDS},
+    {WIRE_SETUP, LINK_FRONT, true, sizeof(struct wire_setup), 2, WIRE_FDS},
     {WIRE_STATE, LINK_FRONT, true, sizeof(struct wire_state), 0, 0},
     {WIRE_RUN, LINK_FRONT, false, sizeof(struct wire_run), 1, 2},
     {WIRE_CANCEL, LINK_FRONT, false, sizeof(struct wire_cancel), 0, 0},
     {WIRE_STARTED, LINK_FRONT, true, sizeof(struct wire_started), 3, 3},
     {WIRE_OUTCOME, LINK_FRONT, true, sizeof(struct wire_outcome), 0, 0},
     {WIRE_REFUSED, LINK_FRONT, true, sizeof(struct wire_refused), 0, 0},
+    {WIRE_WARM, LINK_ZYGOTE, true, sizeof(struct wire_warm), 0, 0},
     {WIRE_READY, LINK_ZYGOTE, false, sizeof(struct wire_ready), 0, 0},
     {WIRE_SPAWN, LINK_ZYGOTE, true, sizeof(struct wire_spawn), 4, 10},
     {WIRE_SPAWNED, LINK_ZYGOTE, false, sizeof(struct wire_spawned), 1, 1},

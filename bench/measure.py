@@ -213,6 +213,8 @@ def main():
         "latency": latency, "throughput": throughput, "data": data, "healthz": healthz, "bombs": standing.bombs,
         "sleepers": standing.sleepers, "drift": standing.drift, "counts": counts.counts,
     }  # fmt: skip
+    if os.getloadavg()[0] > CORES / 2:
+        say(f"the machine is busy (load {os.getloadavg()[0]:.1f} on {CORES} cores): expect figures that mean nothing")
     results = {"machine": tools.machine(), "rounds": plan.rounds, "seconds": plan.seconds, "sections": {}, "figures": {}, "failed": {}}
     try:
         for name in SECTIONS:

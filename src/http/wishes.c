@@ -121,7 +121,7 @@ bool wishes_stream(const struct wishes *wishes)
 
 void wishes_prefer(struct wishes *wishes, const char *value)
 {
-    struct part rest = part_of(value), element, preference, name;
+    struct part rest = part_of(value), element, preference, name = {0};
     while (next_part(&rest, ',', &element)) {
         next_part(&element, ';', &preference);
         next_part(&preference, '=', &name);

@@ -22,6 +22,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -525,6 +526,10 @@ static int try_one(struct cgroups *cgroups, const struct limits *limits, struct 
 
 int cgroup_probe(struct jail_plan *plan, struct layer_report *report)
 {
+    /* The kernel lets a run of another uid join by a file that root has opened, or one of its own uid. */
+    if (geteuid() != 0 && identity_may(CAP_SETUID))
+        return fault_set(&report->fault, "cgroup", "join", EACCES, "runs have other uids than the server's %u",
+                         geteuid());
     struct cgroups *cgroups = cgroups_open(&report->fault);
     if (!cgroups)
         return -1;

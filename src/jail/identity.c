@@ -1,10 +1,10 @@
 /* The identity layer: who the zygote and the runs are to the kernel, and the end of every privilege.
  *
- * Server as root: the zygote has a kernel uid of its own, each run another one of its own (jail_map_ids()), from a
- * range that nobody uses; file permissions are then a wall (WALL_OWN_UID). Ordinary user: all are that user to the
- * kernel, and supplementary groups stay (setgroups(2) is denied in its user namespaces); the rest holds all the same:
- * no capabilities in any set, none to be had by execve, not dumpable (so no ptrace, no core file), a session of its
- * own. */
+ * Server as root, or with root's power over ids (CAP_SETUID, CAP_SETGID, as the image's file has them): the zygote has
+ * a kernel uid of its own, each run another one of its own (jail_map_ids()), from a range that nobody uses; file
+ * permissions are then a wall (WALL_OWN_UID). Ordinary user: all are that user to the kernel, and supplementary groups
+ * stay (setgroups(2) is denied in its user namespaces); the rest holds all the same: no capabilities in any set, none
+ * to be had by execve, not dumpable (so no ptrace, no core file), a session of its own. */
 #include "layers.h"
 
 #include "scope.h"
@@ -73,11 +73,16 @@ static int drop_capabilities(uint32_t kept, struct fault *fault)
     return 0;
 }
 
-static bool may_bar(void)
+bool identity_may(int capability)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct have[2] = {{0}, {0}};
-    return syscall(SYS_capget, &header, have) == 0 && (have[0].effective & (1u << CAP_SETPCAP));
+    return syscall(SYS_capget, &header, have) == 0 && (have[0].effective & (1u << capability));
+}
+
+static bool may_bar(void)
+{
+    return identity_may(CAP_SETPCAP);
 }
 
 /* What a zygote keeps whose runs take their uids themselves, through its execve: the ambient set, which is closed (and
@@ -197,7 +202,7 @@ static void word_uids(const struct jail_plan *plan, struct layer_report *report)
 
 int identity_probe(struct jail_plan *plan, struct layer_report *report)
 {
-    if (geteuid() != 0) {
+    if (geteuid() != 0 && !(identity_may(CAP_SETUID) && identity_may(CAP_SETGID))) {
         plan->zygote_uid = plan->run_uid_count = 0;
         if (in_child(LAYER, check, plan, &report->fault))
             return -1;

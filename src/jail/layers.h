@@ -36,6 +36,8 @@ int root_check(struct fault *fault);
 /* In place of both probes above where a tool makes a run's namespaces (outer.c). */
 int outer_probe(struct jail_plan *plan, struct layer_report *report);
 
+/* Whether we have one of the first 32 capabilities. */
+bool identity_may(int capability);
 int identity_probe(struct jail_plan *plan, struct layer_report *report);
 int identity_arm(const struct jail_plan *plan, struct fault *fault);
 int identity_apply(const struct jail_plan *plan, const struct jail_cell *cell, struct fault *fault);

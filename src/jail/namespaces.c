@@ -26,6 +26,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -210,7 +211,7 @@ static const struct {
 
 int namespaces_probe(struct jail_plan *plan, struct layer_report *report)
 {
-    bool root = geteuid() == 0, own_uids = plan->run_uid_count > 0;
+    bool root = geteuid() == 0 || identity_may(CAP_SYS_ADMIN), own_uids = plan->run_uid_count > 0;
     int tried = 0;
     if (plan->engine)
         return outer_probe(plan, report);

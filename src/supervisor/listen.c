@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 enum { BACKLOG = 4096 };
@@ -231,4 +232,41 @@ void listen_remove(const struct listening *listening, size_t count)
         if (!listening[i].inherited && strncmp(listening[i].address, unix_prefix, sizeof unix_prefix - 1) == 0)
             unlink(listening[i].address + sizeof unix_prefix - 1);
     }
+}
+
+bool listen_speaks_tls(const char *address)
+{
+    return is_tls(address);
+}
+
+static int connect_within(int family, const struct sockaddr *name, socklen_t size, unsigned seconds)
+{
+    const struct timeval patience = {.tv_sec = seconds};
+    auto_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) || connect(fd, name, size))
+        return -1;
+    return take_fd(&fd);
+}
+
+int listen_connect(const char *address, unsigned seconds, struct fault *fault)
+{
+    char host[256];
+    struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM};
+    int fd;
+    if (check_address(address, fault))
+        return -1;
+    if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0) {
+        struct sockaddr_un name = {.sun_family = AF_UNIX};
+        strcpy(name.sun_path, address + sizeof unix_prefix - 1);
+        fd = connect_within(AF_UNIX, (struct sockaddr *)&name, sizeof name, seconds);
+        return fd < 0 ? refuse(fault, "connect", errno, address) : fd;
+    }
+    snprintf(host, sizeof host, "%s", without_tls(address));
+    const char *port = split_port(host);
+    if (getaddrinfo(host, port, &hints, &found))
+        return refuse(fault, "resolve", 0, address);
+    fd = connect_within(found->ai_family, found->ai_addr, found->ai_addrlen, seconds);
+    int error = errno;
+    freeaddrinfo(found);
+    return fd < 0 ? refuse(fault, "connect", error, address) : fd;
 }

@@ -27,6 +27,12 @@ int listen_allowed(const struct settings *settings, const struct listening *list
  * Returns how many, or -1 with *fault and none open. */
 int listen_all(const struct settings *settings, struct listening listening[LISTEN_MOST], struct fault *fault);
 
+bool listen_speaks_tls(const char *address);
+
+/* A connection to a server of ours at one of the settings' addresses; every address of this machine stands for this
+ * machine. Blocks for at most so many seconds. Returns it, or -1 with *fault. */
+int listen_connect(const char *address, unsigned seconds, struct fault *fault);
+
 /* Removes the files of Unix sockets that are ours. */
 void listen_remove(const struct listening *listening, size_t count);
 

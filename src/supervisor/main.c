@@ -4,6 +4,7 @@
 #endif
 #include "describe.h"
 #include "engine.h"
+#include "health.h"
 #include "keycmd.h"
 #include "keyfile.h"
 #include "listen.h"
@@ -14,9 +15,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 enum { EXIT_USAGE = 2 };
 
@@ -25,6 +28,7 @@ static int run(int argc, char **argv);
 static int doctor(int argc, char **argv);
 static int policy(int argc, char **argv);
 static int key(int argc, char **argv);
+static int ready(int argc, char **argv);
 
 static const struct subcommand {
     const char *name, *arguments, *help;
@@ -46,6 +50,7 @@ static const struct subcommand {
      true},
     {"doctor", "[--json]", "try each layer of the jail here and say what holds; exit 1 below the minimum", doctor,
      "  --json                    as JSON, the body of GET /v1/jail\n", true},
+    {"health", "", "ask the server with these settings whether it is ready; exit 1 if not", ready, NULL, true},
     {"policy", "", "print the policy in force: paths, system calls, limits", policy, NULL, true},
     {"key", "COMMAND", "make, list and revoke the keys of keys_file", key,
      "  new NAME [FIELD=VALUE …]  make a key and print it, this once; only its hash is kept\n"
@@ -467,6 +472,18 @@ static int key(int argc, char **argv)
     return keycmd(&settings, &rest);
 }
 
+static int ready(int argc, char **argv)
+{
+    static struct settings settings;
+    struct rest rest;
+    if (settings_load(&settings, argc, argv, &rest)) {
+        fprintf(stderr, "safe-script: %s\n", settings.error);
+        return EXIT_USAGE;
+    }
+    int status = refuse_rest("health", &rest);
+    return status ? status : health(&settings);
+}
+
 /* A descriptor of ours in the place of a closed 0, 1 or 2 would be read, or written over, as a stream. */
 static void fill_standard_descriptors(void)
 {
@@ -476,9 +493,23 @@ static void fill_standard_descriptors(void)
     }
 }
 
+/* A file may have capabilities (setcap(8), as the image's has) without the word that has them in force at once: where a
+ * container grants fewer, the kernel would refuse to start it. What was granted is put in force here. */
+static void use_file_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct have[2] = {{0}, {0}};
+    if (syscall(SYS_capget, &header, have))
+        return;
+    for (size_t i = 0; i < COUNT(have); i++)
+        have[i].effective = have[i].permitted;
+    (void)syscall(SYS_capset, &header, have); /* what is not in force is reported as missing, by the layers */
+}
+
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
+    use_file_capabilities();
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
         puts("safe-script " SAFE_SCRIPT_VERSION);

@@ -279,10 +279,8 @@ static _Noreturn void starter_main(struct engine *engine, int orders)
     /* Where no other id can be had, the template's user namespace maps uid 0, which the kernel allows only to a maker
      * that has this one (user_namespaces(7), Linux 5.12). */
     uint32_t kept = KEPT | (engine->plan.zygote_uid ? 0 : UINT32_C(1) << CAP_SETFCAP);
-#ifdef SAFE_SCRIPT_ABLATION
-    if (engine->plan.without & LAYER_BIT(LAYER_IDENTITY))
-        kept = UINT32_MAX; /* else it would be this wall that stands where no run gives up a privilege */
-#endif
+    if (geteuid() != 0) /* a run's id maps are root's files */
+        kept |= UINT32_C(1) << CAP_DAC_OVERRIDE;
     if (keep_descriptors(engine, orders) || sandbox_keep_capabilities(kept, &fault))
         _exit(1);
     serve(engine);

@@ -5,14 +5,18 @@ docker_home= docker_launcher=
 
 docker_cli() { DOCKER_HOST="unix://$docker_home/socket" /usr/bin/docker "$@"; }
 
+# docker_start [host]: with a network of its own, or with the machine's, for builds
 docker_start() {
-    [ -z "$docker_home" ] || return 0
+    [ -z "$docker_launcher" ] || return 0
     install_packages docker.io $(apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli)
-    docker_home=$(mktemp -d /var/tmp/docker-for-safe-script-XXXXXX)
-    unshare --mount --pid --net --fork --kill-child --mount-proc --propagation private bash -c '
-        ip link set lo up
+    [ -n "$docker_home" ] || docker_home=$(mktemp -d /var/tmp/docker-for-safe-script-XXXXXX)
+    local network=--net bridge=
+    [ "${1:-}" != host ] || { network=; bridge=--bridge=none; }
+    # shellcheck disable=SC2086
+    unshare --mount --pid $network --fork --kill-child --mount-proc --propagation private bash -c '
+        [ -n "$2" ] || ip link set lo up
         exec /usr/sbin/dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/socket" \
-            --cgroup-parent "/${1##*/}" --iptables=false --ip6tables=false --ip-masq=false --userland-proxy=false' - "$docker_home" \
+            --cgroup-parent "/${1##*/}" --iptables=false --ip6tables=false --ip-masq=false $2' - "$docker_home" "$bridge" \
         >"$docker_home/log" 2>&1 &
     docker_launcher=$!
     trap docker_stop EXIT
@@ -25,16 +29,22 @@ docker_start() {
     return 1
 }
 
-# Its first process is PID 1 of its namespace: nothing in there outlives it.
-docker_stop() {
-    [ -n "$docker_home" ] || return 0
+# Its first process is PID 1 of its namespace: nothing in there outlives it. What it has stored stays for another.
+docker_halt() {
+    [ -n "$docker_launcher" ] || return 0
     kill -TERM "$(pgrep -P "$docker_launcher")" 2>/dev/null
     for _ in $(seq 100); do kill -0 "$docker_launcher" 2>/dev/null || break; sleep 0.1; done
     kill -KILL "$docker_launcher" 2>/dev/null
     wait "$docker_launcher" 2>/dev/null
+    docker_launcher=
+}
+
+docker_stop() {
+    [ -n "$docker_home" ] || return 0
+    docker_halt
     find /sys/fs/cgroup -depth -path "*/${docker_home##*/}*" -type d -exec rmdir {} + 2>/dev/null
     rm -rf --one-file-system "$docker_home"
-    docker_home= docker_launcher=
+    docker_home=
 }
 
 # image SUITE: the tree as the image safe-script:SUITE, the product and its tests in /src

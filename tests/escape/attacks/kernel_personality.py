@@ -1,5 +1,5 @@
 """Turns address randomisation off for what it may start."""
-CLASS = "kernel interfaces that take no privilege"
+CLASS = "kernel surface"
 RIGHT = "E"
 STOPS = {"seccomp": "no such call"}
 SINGLE = "reaches nobody but itself"

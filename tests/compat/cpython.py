@@ -33,7 +33,7 @@ JOBS = int(os.environ.get("JOBS", min(4, os.cpu_count() or 1)))
 TARGET = 95.0
 
 SECONDS = int(os.environ.get("SECONDS", 300))  # for one module, on either side
-LIMITS = {"wall_ms": f"{SECONDS}s", "cpu_ms": "600s", "memory_bytes": "2GiB", "processes": "400", "output_bytes": "8MiB", "disk_bytes": "8GiB", "inodes": "100000",
+LIMITS = {"wall_ms": f"{SECONDS}s", "cpu_ms": "600s", "memory_bytes": "8GiB", "processes": "400", "output_bytes": "8MiB", "disk_bytes": "8GiB", "inodes": "100000",
           "open_files": "1024", "result_bytes": "8MiB"}  # fmt: skip
 NOBODY = 65534
 SUITE = (HERE / "suite.py").read_text()

@@ -1,7 +1,8 @@
 /* A closed loop of HTTP clients: load --connections 16 --path /healthz 127.0.0.1:8080
  *
  * Each connection is kept alive and has one request on its way at a time; the next one goes out as soon as the answer
- * to the last is whole. All send the same bytes. One thread, one epoll. Prints one line of JSON:
+ * to the last is whole; with --rest a client that was refused waits so long before it, as one that heeds Retry-After
+ * does. All send the same bytes. One thread, one epoll. Prints one line of JSON:
  *
  *   answers, seconds, per_second   those with the expected status, and body where one is expected, in the measured time
  *   latency_ms                     of these: from the first byte sent to the last one received
@@ -44,12 +45,13 @@ static const char usage[] = "load [OPTION…] HOST:PORT|unix:PATH      (HOST is 
                             "  --body FILE         makes it a POST with these bytes\n"
                             "  --type TYPE         the body's Content-Type (application/json)\n"
                             "  --header 'N: V'     one more header, up to sixteen times\n"
+                            "  --rest S            after an answer with another status (0)\n"
                             "  --expect-status N   what is not this is counted, not measured (200)\n"
                             "  --expect FILE       the answer's body, byte for byte\n"
                             "  --times FILE        writes every latency there, in microseconds\n";
 
 static struct {
-    uint64_t connections, seconds_ns, requests, warm_up_ns, status;
+    uint64_t connections, seconds_ns, requests, warm_up_ns, rest_ns, status;
     const char *path, *type, *times;
     const char *headers[HEADERS_MOST];
     size_t header_count;
@@ -67,9 +69,11 @@ struct client {
     size_t whole;
     unsigned status;
     bool last; /* the server ends the connection after this answer */
+    bool rests;
+    struct client *next; /* of those that rest, who began to first goes on first */
 };
 
-static struct client *clients;
+static struct client *clients, *resting, **resting_last = &resting;
 static struct sockaddr_storage server;
 static socklen_t server_length;
 static uint8_t *request;
@@ -211,6 +215,31 @@ static void judge(const struct client *client, uint64_t now)
         figures_add(&latencies, now - client->since_ns);
 }
 
+static void rest(struct client *client)
+{
+    client->sent = client->length = client->head = 0;
+    client->rests = true;
+    client->since_ns = now_ns();
+    client->next = NULL;
+    *resting_last = client;
+    resting_last = &client->next;
+}
+
+/* Milliseconds until the next one, at most `most`. */
+static uint64_t wake(uint64_t now, uint64_t most)
+{
+    while (resting && resting->since_ns + options.rest_ns <= now) {
+        struct client *client = resting;
+        resting = client->next;
+        if (!resting)
+            resting_last = &resting;
+        client->rests = false;
+        begin(client);
+    }
+    uint64_t left = resting ? (resting->since_ns + options.rest_ns - now) / 1000000 : most;
+    return left < most ? left : most;
+}
+
 /* Reads what is there. False: the connection has ended. */
 static bool receive(struct client *client)
 {
@@ -237,12 +266,21 @@ static bool receive(struct client *client)
         judge(client, now_ns());
         if (client->last)
             end(client);
+        if (options.rest_ns && client->status != options.status) {
+            rest(client);
+            return true;
+        }
         begin(client);
     }
 }
 
 static void ready(struct client *client, uint32_t events)
 {
+    if (client->rests) {
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) && client->fd >= 0)
+            end(client); /* the server needed its place; begin() makes another */
+        return;
+    }
     if (events & EPOLLOUT)
         send_rest(client);
     if (!(events & ~(uint32_t)EPOLLOUT) || receive(client))
@@ -263,7 +301,7 @@ static void run(void)
     for (size_t i = 0; i < options.connections; i++)
         begin(&clients[i]);
     for (uint64_t now = start; now < end && (!options.requests || latencies.count < options.requests);) {
-        int count = epoll_wait(poller, events, EVENTS, (int)((end - now) / 1000000) + 1);
+        int count = epoll_wait(poller, events, EVENTS, (int)wake(now, (end - now) / 1000000) + 1);
         for (int i = 0; i < count; i++)
             ready(events[i].data.ptr, events[i].events);
         now = now_ns();
@@ -277,7 +315,7 @@ static void print(void)
     uint64_t now = now_ns(), oldest = 0;
     double seconds = measured_from_ns ? (double)(now - measured_from_ns) / 1e9 : 0;
     for (size_t i = 0; i < options.connections; i++)
-        oldest = now - clients[i].since_ns > oldest ? now - clients[i].since_ns : oldest;
+        oldest = !clients[i].rests && now - clients[i].since_ns > oldest ? now - clients[i].since_ns : oldest;
     if (options.times)
         figures_save(&latencies, options.times);
     printf("{\"answers\":%zu,\"seconds\":%.3f,\"per_second\":%.1f,", latencies.count, seconds,
@@ -296,10 +334,19 @@ static void print(void)
 static void take_options(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"connections", 1, NULL, 'c'}, {"seconds", 1, NULL, 's'},       {"requests", 1, NULL, 'n'},
-        {"warm-up", 1, NULL, 'w'},     {"path", 1, NULL, 'p'},          {"body", 1, NULL, 'b'},
-        {"type", 1, NULL, 't'},        {"header", 1, NULL, 'H'},        {"expect", 1, NULL, 'e'},
-        {"times", 1, NULL, 'T'},       {"expect-status", 1, NULL, 'S'}, {0},
+        {"connections", 1, NULL, 'c'},
+        {"seconds", 1, NULL, 's'},
+        {"requests", 1, NULL, 'n'},
+        {"warm-up", 1, NULL, 'w'},
+        {"path", 1, NULL, 'p'},
+        {"body", 1, NULL, 'b'},
+        {"type", 1, NULL, 't'},
+        {"header", 1, NULL, 'H'},
+        {"expect", 1, NULL, 'e'},
+        {"times", 1, NULL, 'T'},
+        {"expect-status", 1, NULL, 'S'},
+        {"rest", 1, NULL, 'r'},
+        {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
         if (option == 'c')
@@ -310,6 +357,8 @@ static void take_options(int argc, char **argv)
             options.requests = option_number("--requests", optarg, 1);
         else if (option == 'w')
             options.warm_up_ns = option_number("--warm-up", optarg, 1e9);
+        else if (option == 'r')
+            options.rest_ns = option_number("--rest", optarg, 1e9);
         else if (option == 'S')
             options.status = option_number("--expect-status", optarg, 1);
         else if (option == 'p')

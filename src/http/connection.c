@@ -469,7 +469,7 @@ void connection_take(struct front *front, struct watch *watch, uint32_t events)
         if (result == WIRE_OK)
             welcome(front, clients, message.fds[0], owner_of(front, &message.client.address));
     }
-    if (result == WIRE_BROKEN)
+    if (result == WIRE_STARVED)
         log_event(LOG_WARNING, "a client of the TLS process was lost: no descriptors");
 }
 

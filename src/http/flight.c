@@ -581,6 +581,17 @@ void flight_message(struct front *front, struct wire_message *message)
     wire_close_fds(message);
 }
 
+/* Without its pipes nobody will know what it said: it is lost, and not to be started again. */
+void flight_starved(struct front *front, uint64_t id)
+{
+    struct flight *flight = find(front, id);
+    if (!flight)
+        return;
+    log_event(LOG_WARNING, "a run is lost: no descriptors for its pipes", log_text("id", flight->name));
+    flight->streams[STREAM_REPORT].own.failed = true;
+    flight_kill(front, flight, CAUSE_CANCELLED);
+}
+
 /* ---- time ---- */
 
 /* Asks for the end of runs that are past their deadline, and finds the next one. */

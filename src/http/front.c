@@ -120,7 +120,14 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
         flight_flush(front);
         scrape_flush(front);
     }
-    while (!front->done && (result = wire_receive(front->supervisor, LINK_FRONT, true, &message)) == WIRE_OK) {
+    while (!front->done) {
+        result = wire_receive(front->supervisor, LINK_FRONT, true, &message);
+        if (result == WIRE_STARVED && message.type == WIRE_STARTED) {
+            flight_starved(front, message.started.id);
+            continue;
+        }
+        if (result != WIRE_OK)
+            break;
         if (message.type == WIRE_SETUP && message.setup.listeners == 0 && message.fd_count == 2) {
             if (take_setup(front, &message.setup, message.fds[1]) == 0)
                 routes_settings(front, message.fds[0]); /* without memory the old ones stay */

@@ -299,6 +299,7 @@ int flight_probe(struct front *front, const char *script);
 
 /* A message of the supervisor's that names a run. The descriptors in it are taken. */
 void flight_message(struct front *front, struct wire_message *message);
+void flight_starved(struct front *front, uint64_t id); /* it was started, and there are no descriptors for its pipes */
 
 /* Sends what the supervisor's socket had no room for. */
 void flight_flush(struct front *front);

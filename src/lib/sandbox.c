@@ -8,6 +8,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <seccomp.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -100,6 +101,7 @@ static const struct {
     {SUPERVISOR, SCMP_SYS(pidfd_send_signal), ANY},
     {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, (uint32_t)SECCOMP_IOCTL_NOTIF_RECV},
     {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, (uint32_t)SECCOMP_IOCTL_NOTIF_SEND},
+    {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, SIOCOUTQ}, /* how much a child has not read yet */
     {SUPERVISOR, SCMP_SYS(nanosleep), ANY},
     {SUPERVISOR, SCMP_SYS(clock_nanosleep), ANY},
     /* the supervisor's files: Landlock says where */

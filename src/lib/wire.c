@@ -117,8 +117,9 @@ int wire_send_plan(int socket, const void *plan, size_t size)
     return size > WIRE_BYTES ? WIRE_BROKEN : send_parts(socket, WIRE_PLAN, plan, size, NULL, 0);
 }
 
-/* Takes descriptors out of the control data, however many there are, so that none leaks. */
-static void take_control(struct msghdr *from, struct wire_message *message, bool *broken)
+/* Takes descriptors out of the control data, however many there are, so that none leaks. Where there was room for more
+ * in the buffer and all the same it is cut, it was the kernel that could give us no more of them (unix(7): EMFILE). */
+static void take_control(struct msghdr *from, struct wire_message *message, bool *broken, bool *starved)
 {
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(from); cmsg; cmsg = CMSG_NXTHDR(from, cmsg)) {
         if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS) {
@@ -135,7 +136,8 @@ static void take_control(struct msghdr *from, struct wire_message *message, bool
                 close(fd);
         }
     }
-    if (from->msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+    *starved = from->msg_flags & MSG_CTRUNC && message->fd_count < WIRE_FDS;
+    if (from->msg_flags & MSG_TRUNC || (from->msg_flags & MSG_CTRUNC && !*starved))
         *broken = true;
 }
 
@@ -150,21 +152,23 @@ static int receive_parts(int socket, struct wire_message *message, size_t *size)
     struct msghdr from = {
         .msg_iov = parts, .msg_iovlen = 2, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t length;
-    bool broken = false;
+    bool broken = false, starved = false;
     message->fd_count = 0;
     do
         length = recvmsg(socket, &from, MSG_CMSG_CLOEXEC);
     while (length < 0 && errno == EINTR);
     if (length < 0)
         return errno == EAGAIN ? WIRE_AGAIN : errno == ECONNRESET ? WIRE_CLOSED : WIRE_BROKEN;
-    take_control(&from, message, &broken);
-    if (length == 0 && !message->fd_count && !broken)
+    take_control(&from, message, &broken, &starved);
+    if (length == 0 && !message->fd_count && !broken && !starved)
         return WIRE_CLOSED;
     if (!broken && (size_t)length >= sizeof header && (header.magic_and_type & 0xffff0000) == MAGIC &&
         header.size == (size_t)length - sizeof header) {
         message->type = header.magic_and_type & 0xffff;
         *size = header.size;
-        return WIRE_OK;
+        if (starved)
+            wire_close_fds(message);
+        return starved ? WIRE_STARVED : WIRE_OK;
     }
     wire_close_fds(message);
     return WIRE_BROKEN;
@@ -174,12 +178,13 @@ int wire_receive(int socket, enum wire_link link, bool from_supervisor, struct w
 {
     size_t size = 0;
     int result = receive_parts(socket, message, &size);
-    if (result != WIRE_OK)
+    if (result != WIRE_OK && result != WIRE_STARVED)
         return result;
     const struct wire_row *row = &rows[message->type < WIRE_TYPE_END ? message->type : 0];
     if (row->name && row->size && row->link == link && row->direction == (from_supervisor ? DOWN : UP) &&
-        size == row->size && message->fd_count >= row->least_fds && message->fd_count <= row->most_fds)
-        return WIRE_OK;
+        size == row->size && message->fd_count <= row->most_fds &&
+        (message->fd_count >= row->least_fds || result == WIRE_STARVED))
+        return result == WIRE_STARVED && row->most_fds == 0 ? WIRE_BROKEN : result;
     wire_close_fds(message);
     return WIRE_BROKEN;
 }
@@ -190,7 +195,7 @@ int wire_receive_plan(int socket, void *plan, size_t size)
     size_t received = 0;
     int result = receive_parts(socket, &message, &received);
     if (result != WIRE_OK)
-        return result;
+        return result == WIRE_STARVED ? WIRE_BROKEN : result;
     if (message.type != WIRE_PLAN || received != size || message.fd_count) {
         wire_close_fds(&message);
         return WIRE_BROKEN;

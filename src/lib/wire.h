@@ -252,6 +252,7 @@ enum wire_result {
     WIRE_AGAIN = -1,  /* nothing there (or no room, when sending) */
     WIRE_CLOSED = -2, /* the peer has gone */
     WIRE_BROKEN = -3, /* the peer broke the protocol */
+    WIRE_STARVED = 1, /* received, but for its descriptors: this process may have no more */
 };
 
 /* `plan` is an opaque, fixed-size body for WIRE_PLAN, so that this library need not know the jail. */
@@ -263,7 +264,8 @@ int wire_receive_plan(int socket, void *plan, size_t size);
 int wire_send(int socket, const struct wire_message *message);
 
 /* Receives one message that `from_supervisor` says came down or up the given link. On WIRE_OK the descriptors in
- * message->fds are the caller's (close-on-exec); otherwise none was taken. Blocks only if the socket does. */
+ * message->fds are the caller's (close-on-exec); otherwise none was taken. WIRE_STARVED: that is nobody's breach, and
+ * the rest of the message is there. Blocks only if the socket does. */
 int wire_receive(int socket, enum wire_link link, bool from_supervisor, struct wire_message *message);
 
 /* Closes what message->fds still holds; entries set to -1 are skipped. */

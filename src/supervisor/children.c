@@ -10,17 +10,19 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { LIVED_US = 1000000, MESSAGES_AT_ONCE = 64 };
+enum { LIVED_US = 1000000, MESSAGES_AT_ONCE = 64, DEAF_LOOKS = 4, STARVED_US = 200000 };
 
 bool child_begin(struct engine *engine, struct child *child, enum begun what, uint32_t interpreter)
 {
@@ -39,10 +41,22 @@ bool child_begin(struct engine *engine, struct child *child, enum begun what, ui
     child->pid = pid;
     child->socket = pair[0];
     child->ready = false;
+    child->deaf_looks = 0;
     child->started_us = now_us();
     if (engine_watch(engine, child->socket, &child->source))
         log_event(LOG_ERROR, "epoll refused a child's socket", log_number("errno", errno));
     return true;
+}
+
+/* Looks are counted, not seconds: after a pause of the machine or of ours nobody had the time to read. */
+bool child_is_deaf(struct child *child)
+{
+    int unread = 0;
+    bool hears =
+        child->pid <= 0 || child->socket < 0 || child->heard || ioctl(child->socket, SIOCOUTQ, &unread) || unread == 0;
+    child->heard = false;
+    child->deaf_looks = hears ? 0 : child->deaf_looks + 1;
+    return child->deaf_looks > DEAF_LOOKS;
 }
 
 void child_ended(struct child *child, bool was_ready)
@@ -185,10 +199,8 @@ static void unsent_add(struct engine *engine, const struct wire_message *message
         child_kill(&engine->front);
         return;
     }
-    if (!engine->unsent_head) {
-        engine->unsent_us = now_us();
+    if (!engine->unsent_head)
         front_wait_for(engine, EPOLLOUT);
-    }
     *engine->unsent_tail = unsent;
     engine->unsent_tail = &unsent->next;
 }
@@ -208,7 +220,6 @@ void front_flush(struct engine *engine)
         struct unsent *unsent = engine->unsent_head;
         if (wire_send(engine->front.socket, &unsent->message) == WIRE_AGAIN)
             return;
-        engine->unsent_us = now_us();
         engine->unsent_head = unsent->next;
         if (!unsent->next)
             engine->unsent_tail = &engine->unsent_head;
@@ -371,6 +382,19 @@ static bool zygote_message(struct engine *engine, struct zygote *zygote, struct 
     return false;
 }
 
+/* A clone that we could be given no pidfd of ends by itself as its control socket closes. */
+static bool spawn_starved(struct engine *engine, const struct wire_message *message)
+{
+    struct slot *slot = message->type == WIRE_SPAWNED ? spawning_slot(engine, message->spawned.slot) : NULL;
+    if (!slot)
+        return false;
+    engine_starved(engine, "a new jail");
+    engine->counts.jails_failed++;
+    slot->environment->spawn_retry_us = now_us() + STARVED_US;
+    slot_free(engine, slot);
+    return true;
+}
+
 void zygote_event(struct engine *engine, struct zygote *zygote)
 {
     for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
@@ -383,6 +407,8 @@ void zygote_event(struct engine *engine, struct zygote *zygote)
                 return; /* the struct may have moved */
             continue;
         }
+        if (result == WIRE_STARVED && spawn_starved(engine, &message))
+            continue;
         if (result == WIRE_OK)
             wire_close_fds(&message);
         if (result != WIRE_CLOSED)

@@ -101,6 +101,7 @@ struct slot {
     bool killed;
     bool reaped;
     int ended;                           /* the exit status that it asked to be ended with; -1: it has not */
+    bool wanted;                         /* the kernel killed in it for want of memory that was not its own limit's */
     bool notified;                       /* it had a listener */
     unsigned refusals, signals, answers; /* notices of each kind */
     struct slot *next_free;
@@ -114,6 +115,8 @@ struct child {
     unsigned failures; /* in a row, without having been ready */
     uint64_t retry_us; /* not started again before */
     bool ready;
+    bool heard;          /* it has said something since the last look … */
+    unsigned deaf_looks; /* … or else, in a row, had something left to read */
 };
 
 /* SIGKILL for a child that there is: kill(0) would be our own process group. */
@@ -218,7 +221,7 @@ struct engine {
     int front_status;
     struct child front;
     struct unsent *unsent_head, **unsent_tail;
-    uint64_t unsent_us; /* when one of them last went out */
+    uint64_t listen_us; /* when the front and the TLS process are looked at next */
     int description;    /* memfd: the body of /v1/jail, then the objects of /v1/environments, a line each */
     int offers;         /* memfd: struct environment_offers */
     struct listening listening[LISTEN_MOST];
@@ -254,6 +257,7 @@ struct engine {
     bool probing;          /* … or runs */
 
     struct counts counts;
+    uint64_t starved_us; /* when the log was last told that descriptors are wanting */
     uint64_t started_us; /* when the last run began */
     bool draining, quit;
     bool reloading;                         /* the service manager has been told so */
@@ -346,11 +350,13 @@ void tls_reload(struct engine *engine);
 /* Has the starter begin a child with a connected socket. Returns false, with a line in the log, where it did not. */
 bool child_begin(struct engine *engine, struct child *child, enum begun what, uint32_t interpreter);
 void child_ended(struct child *child, bool was_ready);
+/* To be called now and then: true when the child has for many calls read nothing and said nothing. */
+bool child_is_deaf(struct child *child);
 void front_start(struct engine *engine);
 void front_lost(struct engine *engine, int status);
 void front_tell_state(struct engine *engine);
 void front_tell_settings(struct engine *engine);
-/* Sends to the front, in order, now or when its socket has room. A front that takes nothing for seconds is ended. */
+/* Sends to the front, in order, now or when its socket has room. */
 void front_send(struct engine *engine, const struct wire_message *message);
 void front_flush(struct engine *engine);
 void zygote_open(struct zygote *zygote, struct environment *environment); /* there is none yet */
@@ -406,6 +412,8 @@ void runs_bound(struct engine *engine);
 uint64_t runs_deadline(const struct engine *engine); /* UINT64_MAX: none */
 
 /* supervisor.c */
+/* We may have no more descriptors: says so, now and then. */
+void engine_starved(struct engine *engine, const char *object);
 void engine_tell_service(const struct engine *engine); /* what it serves */
 void engine_balance(struct engine *engine);            /* starts queued runs, refills the pool */
 

@@ -17,6 +17,9 @@ enum {
     PIPE_BYTES = 256 * 1024, /* of lines that wait for their reader */
     LAST_WORDS_MS = 2000,
     LIVED_US = 1000000,
+    RETRY_US = 200000,
+    RETRY_LATER_US = 2000000,
+    FAILURES_SOON = 5,
 };
 
 /* ---- in the relay ---- */
@@ -118,25 +121,33 @@ int relay_open(struct relay *relay, uint64_t now_us, struct fault *fault)
     return -1;
 }
 
-int relay_lost(struct relay *relay, uint64_t now_us, struct fault *fault)
+void relay_lost(struct relay *relay, uint64_t now_us)
 {
-    bool lived = now_us - relay->started_us > LIVED_US;
+    relay->failures = now_us - relay->started_us > LIVED_US ? 0 : relay->failures + 1;
+    relay->retry_us = now_us + (relay->failures == 0 ? 0 : relay->failures < FAILURES_SOON ? RETRY_US : RETRY_LATER_US);
     stop(relay);
-    if (lived && start(relay, now_us, fault) == 0)
+}
+
+uint64_t relay_due(const struct relay *relay)
+{
+    return relay->pid > 0 || relay->source < 0 ? UINT64_MAX : relay->retry_us;
+}
+
+int relay_again(struct relay *relay, uint64_t now_us, struct fault *fault)
+{
+    if (start(relay, now_us, fault) == 0)
         return 0;
-    if (!lived)
-        fault_set(fault, "log", "relay", 0, "it ends as soon as it is started");
-    stop(relay);
-    restore(relay);
+    relay_lost(relay, now_us);
     return -1;
 }
 
 void relay_close(struct relay *relay)
 {
-    if (relay->pid <= 0)
-        return;
     struct pollfd end = {.fd = relay->pidfd, .events = POLLIN};
+    if (relay->source < 0)
+        return;
     restore(relay); /* the last writing end */
-    poll(&end, 1, LAST_WORDS_MS);
+    if (relay->pid > 0)
+        poll(&end, 1, LAST_WORDS_MS);
     stop(relay);
 }

@@ -17,19 +17,27 @@
 #include <sys/types.h>
 
 struct relay {
-    pid_t pid;       /* 0: none, and standard error is what it was at the start */
+    pid_t pid;       /* 0: none */
     int pidfd;       /* readable when it has ended; -1 with pid 0 */
-    int source;      /* the reading end of our pipe */
+    int source;      /* the reading end of our pipe; -1: standard error is what it was at the start */
     int destination; /* standard error as we were given it */
     uint64_t started_us;
+    unsigned failures; /* in a row, that did not live a second */
+    uint64_t retry_us; /* not started again before */
 };
 
 /* Puts the pipe in the place of standard error and starts the relay. Returns 0, or -1 with *fault: all is as before. */
 int relay_open(struct relay *relay, uint64_t now_us, struct fault *fault);
 
-/* The relay has ended: starts another one, unless that one could not live a second; then standard error is the first
- * one again. Returns 0 when relay->pidfd is a new one. */
-int relay_lost(struct relay *relay, uint64_t now_us, struct fault *fault);
+/* The relay has ended. Until another is started lines wait in the pipe, whose reading end is ours as well. */
+void relay_lost(struct relay *relay, uint64_t now_us);
+
+/* When another relay is to be started: UINT64_MAX where there is one, or none is wanted. */
+uint64_t relay_due(const struct relay *relay);
+
+/* Starts another relay. Returns 0 with relay->pidfd a new one, or -1 with *fault: relay_due() says when to try again.
+ */
+int relay_again(struct relay *relay, uint64_t now_us, struct fault *fault);
 
 /* Gives it some seconds to write what is left, and the first standard error back. To be called when our other processes
  * have ended. */

@@ -361,8 +361,9 @@ static void run_cancelled(struct engine *engine, const struct wire_cancel *cance
     struct run *run = *find(engine, cancel->id);
     if (!run || !is_heeded(engine, (enum cause)cancel->cause))
         return;
-    if (!run->slot) {
-        struct facts facts = {.cause = CAUSE_CANCELLED, .queued_us = now_us() - run->asked_us};
+    if (!run->slot) { /* past its time without having a jail: its first one was killed, and there is no other */
+        enum cause cause = cancel->cause == CAUSE_CANCELLED ? CAUSE_CANCELLED : CAUSE_LOST;
+        struct facts facts = {.cause = cause, .queued_us = now_us() - run->asked_us};
         run_finish(engine, run, &facts);
         return;
     }
@@ -421,8 +422,14 @@ void front_event(struct engine *engine)
         int result = wire_receive(engine->front.socket, LINK_FRONT, false, &message);
         if (result == WIRE_AGAIN)
             return;
+        engine->front.heard = true;
         if (result == WIRE_OK && front_message(engine, &message))
             continue;
+        if (result == WIRE_STARVED && message.type == WIRE_RUN) {
+            engine_starved(engine, "a request");
+            refuse(engine, message.run.id, REFUSED_FULL, 0);
+            continue;
+        }
         if (result == WIRE_OK)
             wire_close_fds(&message);
         if (result != WIRE_CLOSED) {

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -180,7 +181,7 @@ void slot_spawn(struct engine *engine, struct environment *environment, uint64_t
     slot->disk_bytes = disk_bytes;
     slot->serial = ++engine->serial;
     slot->zygote = environment->zygote.generation;
-    slot->killed = slot->reaped = false;
+    slot->killed = slot->reaped = slot->wanted = false;
     slot->ended = -1;
     slot->refusals = slot->signals = slot->answers = 0;
     slot->oom_looks = 0;
@@ -324,6 +325,8 @@ void slot_control(struct engine *engine, struct slot *slot)
         }
         fault_set(&message.spawn_failed.fault, "supervisor", "check", 0, "a run's layers are 0x%x, planned are 0x%x",
                   slot->layers, engine->plan.layers);
+    } else if (result == WIRE_STARVED) {
+        fault_set(&message.spawn_failed.fault, "supervisor", "receive", EMFILE, "a run's listener");
     } else if (result != WIRE_OK) {
         fault_set(&message.spawn_failed.fault, "supervisor", "receive", 0, "a run ended before it was jailed");
     }
@@ -393,15 +396,24 @@ void slot_kill(struct engine *engine, struct slot *slot, enum cause cause)
         slot_set_state(engine, slot, SLOT_DYING);
 }
 
-/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. On the way: whether
- * the kernel has killed a process of it for want of memory. */
-static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory)
+/* Whether the kernel killed for the run's own limit. What it kills for want of memory above the run, the container's or
+ * the machine's, is counted in the run's cgroup as well, and is nothing that the script did. */
+static bool is_own_want(const struct cgroup_usage *usage, const struct limits *limits)
+{
+    uint64_t limit = limits->value[LIMIT_MEMORY];
+    return !usage->memory_peak_bytes || usage->memory_peak_bytes >= limit - limit / 16;
+}
+
+/* CPU of the run so far: of its cgroup, or of its process where threads are all that it can have. On the way: what it
+ * must be killed for if the kernel has killed a process of it for want of memory; its cgroup's count tells the rest. */
+static uint64_t slot_cpu_us(struct slot *slot, bool *out_of_memory, enum cause *cause)
 {
     struct cgroup_usage usage;
     struct fault fault;
     struct timespec time;
     if (slot->cgroup && cgroup_usage(slot->cgroup, &usage, &fault) == 0) {
         *out_of_memory = usage.oom_kills > 0;
+        *cause = is_own_want(&usage, &slot->run->limits) ? CAUSE_NONE : CAUSE_LOST;
         return usage.cpu_us;
     }
     clockid_t clock = (clockid_t)((~(unsigned)slot->script << 3) | 2); /* CPUCLOCK_SCHED of that process */
@@ -448,24 +460,33 @@ static void look_at_process(struct engine *engine, struct slot *slot, const stru
 /* Called when wall_deadline_us or look_us has passed. */
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
 {
-    const struct limits *limits = &slot->run->limits;
-    if (slot->killed) {
+    /* Where we are late it may have asked for its end long ago. */
+    if (now >= slot->wall_deadline_us && slot->listener >= 0)
+        slot_notified(engine, slot);
+    if (!slot->run)
+        return;
+    if (slot->killed || slot->ended >= 0) {
         slot->wall_deadline_us = slot->look_us = UINT64_MAX;
         return;
     }
+    const struct limits *limits = &slot->run->limits;
+    enum cause memory = CAUSE_NONE;
     bool out_of_memory = false;
-    uint64_t used = slot_cpu_us(slot, &out_of_memory);
+    uint64_t used = slot_cpu_us(slot, &out_of_memory, &memory);
     uint64_t limit = engine_watches(engine) ? limits->value[LIMIT_CPU] * 1000 : UINT64_MAX / 2;
     if (used >= limit) {
         slot_kill(engine, slot, CAUSE_CPU);
         return;
     }
     if (now >= slot->wall_deadline_us) {
-        slot_kill(engine, slot, CAUSE_WALL);
+        bool its_own = now >= slot->started_us + limits->value[LIMIT_WALL] * 1000;
+        if (!its_own)
+            slot->run->starts = UINT_MAX; /* an earlier start and the wait for this one took its time: not the script */
+        slot_kill(engine, slot, its_own ? CAUSE_WALL : CAUSE_LOST);
         return;
     }
     if (out_of_memory) {
-        slot_kill(engine, slot, CAUSE_NONE); /* its cgroup's count says why */
+        slot_kill(engine, slot, memory);
         return;
     }
     uint64_t next = (limit - used) / engine->cores;
@@ -485,7 +506,7 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
 }
 
 /* NULL: it has not been reaped yet. */
-static void slot_take_usage(struct slot *slot, const struct rusage *usage)
+static void slot_take_usage(struct slot *slot, const struct rusage *usage, const struct limits *limits)
 {
     struct cgroup_usage counted;
     struct fault fault;
@@ -503,7 +524,8 @@ static void slot_take_usage(struct slot *slot, const struct rusage *usage)
         facts->cpu_us = counted.cpu_us;
     facts->memory_peak_bytes = counted.memory_peak_bytes;
     facts->processes_peak = counted.processes_peak;
-    facts->oom_kills = counted.oom_kills;
+    facts->oom_kills = is_own_want(&counted, limits) ? counted.oom_kills : 0;
+    slot->wanted = counted.oom_kills && !facts->oom_kills;
     facts->fork_denied = counted.fork_denied;
 }
 
@@ -513,8 +535,9 @@ static bool killed_from_outside(const struct engine *engine, const struct slot *
 {
     const struct facts *facts = &slot->facts;
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !slot->killed && !facts->self_signal &&
-           !facts->oom_kills && facts->cpu_us < OUTSIDE_CPU_US && slot->notified &&
-           (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES));
+           !facts->oom_kills &&
+           (slot->wanted ||
+            (facts->cpu_us < OUTSIDE_CPU_US && slot->notified && (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES))));
 }
 
 /* Without a pid namespace or a cgroup a dead run's other processes have become our children. They are in its session or
@@ -563,7 +586,7 @@ void slot_over(struct engine *engine, struct slot *slot)
     struct run *run = take(slot->run);
     slot->facts.wait_status = W_EXITCODE(slot->ended, 0);
     slot->facts.wall_us = now_us() - slot->started_us;
-    slot_take_usage(slot, NULL);
+    slot_take_usage(slot, NULL, &run->limits);
     slot_set_state(engine, slot, SLOT_DYING);
     run_finish(engine, run, &slot->facts);
 }
@@ -590,7 +613,7 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
         status = W_EXITCODE(slot->ended, 0);
     slot->facts.wait_status = status;
     slot->facts.wall_us = now_us() - slot->started_us;
-    slot_take_usage(slot, usage);
+    slot_take_usage(slot, usage, &run->limits);
     slot->run = run;
     bool outside = killed_from_outside(engine, slot, status);
     slot->run = NULL;

@@ -235,10 +235,11 @@ static _Noreturn void serve(struct engine *engine)
     for (;;) {
         struct wire_message order, done = {.type = WIRE_DONE};
         int result = wire_receive(ORDERS, LINK_STARTER, true, &order);
-        if (result != WIRE_OK)
+        if (result != WIRE_OK && result != WIRE_STARVED)
             _exit(result == WIRE_CLOSED ? 0 : 1);
-        done.done.pid = order.type == WIRE_BEGIN ? begin(engine, &order, &done.done.fault)
-                                                 : map(engine, &order.map, &done.done.fault);
+        done.done.pid = result == WIRE_STARVED ? fault_set(&done.done.fault, "starter", "receive", EMFILE, "an order")
+                        : order.type == WIRE_BEGIN ? begin(engine, &order, &done.done.fault)
+                                                   : map(engine, &order.map, &done.done.fault);
         wire_close_fds(&order);
         if (wire_send(ORDERS, &done) != WIRE_OK)
             _exit(1);

@@ -22,8 +22,9 @@ enum {
     SPAWNS_AT_ONCE = 8, /* ordered of the zygote and not yet answered: keeps its queue, and a request's wait, short */
     ENTER_TIMEOUT_US = 5000000,
     WARM_TIMEOUT_US = 120000000,
-    FRONT_TIMEOUT_US = 20000000,
     SLOTS_MOST = SETTINGS_CONCURRENCY_MOST + ENVIRONMENTS_MOST * (SETTINGS_POOL_MOST + SPAWNS_AT_ONCE),
+    LISTEN_US = 5000000,
+    SAID_US = 10000000,
     REFILL_WAIT_US = 5000,
 };
 
@@ -263,6 +264,22 @@ static void update_serving(struct engine *engine)
     engine_tell_service(engine);
 }
 
+static void relay_watch(struct engine *engine, int result, const struct fault *fault)
+{
+    if (result == 0 && engine_watch(engine, engine->relay.pidfd, &engine->relay_source) == 0)
+        return;
+    log_fault(LOG_WARNING, "no relay for the log", fault);
+}
+
+/* It needs no starter: it gives everything up itself. */
+static void keep_relay(struct engine *engine)
+{
+    struct fault fault = {.layer = "log"};
+    uint64_t now = now_us();
+    if (now >= relay_due(&engine->relay))
+        relay_watch(engine, relay_again(&engine->relay, now, &fault), &fault);
+}
+
 static void keep_children(struct engine *engine)
 {
     uint64_t now = engine->now_us = now_us();
@@ -277,8 +294,20 @@ static void keep_children(struct engine *engine)
         tls_start(engine);
 }
 
+void engine_starved(struct engine *engine, const char *object)
+{
+    struct fault fault;
+    uint64_t now = now_us();
+    if (engine->starved_us && now < engine->starved_us + SAID_US)
+        return;
+    engine->starved_us = now;
+    fault_set(&fault, "supervisor", "receive", EMFILE, "%s", object);
+    log_fault(LOG_ERROR, "no descriptors are left", &fault);
+}
+
 void engine_balance(struct engine *engine)
 {
+    keep_relay(engine);
     keep_children(engine);
     start_queued(engine);
     drop_odd_slots(engine);
@@ -367,11 +396,25 @@ static void zygote_hangs(const struct zygote *zygote)
     child_kill(&zygote->child); /* zygote_lost() frees its slots */
 }
 
-static void front_hangs(struct engine *engine)
+/* The front and the TLS process are looked at every few seconds. What they are told here they know already: one that
+ * lives reads it. The command line's client may wait for whoever reads its output. */
+static void listen_to_children(struct engine *engine, uint64_t now)
 {
-    log_event(LOG_ERROR, "the front takes no messages and is ended");
-    child_kill(&engine->front);
-    engine->unsent_us = now_us();
+    engine->listen_us = now + LISTEN_US;
+    if (engine->draining || engine->front_once)
+        return;
+    if (child_is_deaf(&engine->front)) {
+        log_event(LOG_ERROR, "the front takes no messages and is ended");
+        child_kill(&engine->front);
+    } else {
+        front_tell_state(engine);
+    }
+    if (child_is_deaf(&engine->tls.child)) {
+        log_event(LOG_ERROR, "the TLS process takes no messages and is ended");
+        child_kill(&engine->tls.child);
+    } else {
+        tls_tell_state(engine);
+    }
 }
 
 /* Looks at every deadline that has passed and returns the milliseconds to the next, -1 for none. */
@@ -408,12 +451,9 @@ static int look_at_clock(struct engine *engine)
         else
             zygote_hangs(zygote);
     }
-    if (engine->unsent_head && engine->front.pid) {
-        if (now < engine->unsent_us + FRONT_TIMEOUT_US)
-            SOONER(engine->unsent_us + FRONT_TIMEOUT_US);
-        else
-            front_hangs(engine);
-    }
+    if (now >= engine->listen_us)
+        listen_to_children(engine, now);
+    SOONER(engine->listen_us);
     for (size_t i = 0; i < engine->environment_count; i++) {
         const struct environment *environment = &engine->environments[i];
         if (environment->spawn_retry_us > now)
@@ -431,6 +471,7 @@ static int look_at_clock(struct engine *engine)
         SOONER(engine->drain_deadline_us);
     SOONER(runs_deadline(engine));
     SOONER(environments_deadline(engine, now));
+    SOONER(relay_due(&engine->relay));
     if (engine->watchdog_us && now >= engine->watchdog_next_us) {
         service_tell("WATCHDOG=1");
         engine->watchdog_next_us = now + engine->watchdog_us;
@@ -473,19 +514,11 @@ static void drain_step(struct engine *engine)
     engine->drain_deadline_us = now_us() + 1000000;
 }
 
-static void relay_watch(struct engine *engine, int result, const struct fault *fault)
-{
-    if (result == 0 && engine_watch(engine, engine->relay.pidfd, &engine->relay_source) == 0)
-        return;
-    log_fault(LOG_WARNING, "no relay for the log, whose reader can stop the server", fault);
-}
-
 static void relay_ended(struct engine *engine)
 {
-    struct fault fault = {.layer = "log"};
     log_event(LOG_ERROR, "the log's relay ended");
     epoll_ctl(engine->epoll, EPOLL_CTL_DEL, engine->relay.pidfd, NULL);
-    relay_watch(engine, relay_lost(&engine->relay, now_us(), &fault), &fault);
+    relay_lost(&engine->relay, now_us());
 }
 
 void engine_relay_log(struct engine *engine)
@@ -599,6 +632,7 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     engine->tls.child.source = (struct source){SOURCE_TLS, NULL};
+    engine->relay = (struct relay){.pidfd = -1, .source = -1, .destination = -1};
     if ((engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && !(engine->cgroups = cgroups_open(fault)))
         return -1;
     engine->slots = calloc(SLOTS_MOST, sizeof *engine->slots);

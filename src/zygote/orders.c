@@ -2,16 +2,26 @@
 
 #include "child.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <unistd.h>
+
+static bool refuse(int supervisor, const struct wire_message *order)
+{
+    struct wire_message answer = {.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = order->spawn.slot}};
+    fault_set(&answer.spawn_failed.fault, "zygote", "receive", EMFILE, "an order");
+    return wire_send(supervisor, &answer) == WIRE_OK;
+}
 
 bool orders_next(int supervisor, struct wire_message *order)
 {
     int result;
-    while ((result = wire_receive(supervisor, LINK_ZYGOTE, true, order)) == WIRE_AGAIN) {
-        struct pollfd socket = {.fd = supervisor, .events = POLLIN};
-        poll(&socket, 1, -1);
-    }
+    do {
+        while ((result = wire_receive(supervisor, LINK_ZYGOTE, true, order)) == WIRE_AGAIN) {
+            struct pollfd socket = {.fd = supervisor, .events = POLLIN};
+            poll(&socket, 1, -1);
+        }
+    } while (result == WIRE_STARVED && order->type == WIRE_SPAWN && refuse(supervisor, order));
     if (result == WIRE_CLOSED)
         return false;
     bool sound = result == WIRE_OK && order->type == WIRE_SPAWN && order->spawn.has_cgroup <= 1 &&

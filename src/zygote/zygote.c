@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,9 +34,13 @@ static _Noreturn void refuse(const struct fault *fault)
     _exit(1);
 }
 
+/* The socket blocks; it may still have no room for descriptors, of which so many are on their way (ETOOMANYREFS). */
 static void reply(const struct wire_message *message)
 {
-    if (wire_send(supervisor, message) != WIRE_OK)
+    int result;
+    while ((result = wire_send(supervisor, message)) == WIRE_AGAIN)
+        poll(NULL, 0, 1);
+    if (result != WIRE_OK)
         _exit(1);
 }
 

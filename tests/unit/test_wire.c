@@ -3,6 +3,7 @@
 
 #include "wire.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -112,6 +113,37 @@ static void test_wire_round_trip(void **state)
             assert_int_equal(receive(pair[1], row, &got), WIRE_AGAIN);
             close_pair(pair);
             assert_int_equal(lowest_free(), before);
+        }
+    }
+}
+
+/* A process that may have no more descriptors gets the rest of a message, and none of those that came with it. */
+static void test_wire_starved(void **state)
+{
+    struct rlimit before, few;
+    (void)state;
+    for (size_t row = 0; row < COUNT(messages); row++) {
+        for (int fds = messages[row].least_fds; fds <= messages[row].most_fds; fds++) {
+            struct wire_message sent = {.type = messages[row].type, .fd_count = fds}, got;
+            int pair[2], lowest = lowest_free();
+            make_pair(pair);
+            for (int i = 0; i < fds; i++)
+                sent.fds[i] = STDERR_FILENO;
+            sent.bytes[0] = (uint8_t)row;
+            for (int room = 0; room < fds; room++) {
+                assert_int_equal(wire_send(pair[0], &sent), WIRE_OK);
+                assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+                few = (struct rlimit){(rlim_t)(lowest_free() + room), before.rlim_max};
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+                int result = receive(pair[1], row, &got);
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+                assert_int_equal(result, WIRE_STARVED);
+                assert_int_equal(got.type, messages[row].type);
+                assert_int_equal(got.fd_count, 0);
+                assert_int_equal(got.bytes[0], row);
+            }
+            close_pair(pair);
+            assert_int_equal(lowest_free(), lowest);
         }
     }
 }
@@ -245,9 +277,9 @@ static void test_wire_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wire_round_trip), cmocka_unit_test(test_wire_place),
-        cmocka_unit_test(test_wire_violations), cmocka_unit_test(test_wire_ends),
-        cmocka_unit_test(test_wire_plan),       cmocka_unit_test(test_wire_names),
+        cmocka_unit_test(test_wire_round_trip), cmocka_unit_test(test_wire_starved), cmocka_unit_test(test_wire_place),
+        cmocka_unit_test(test_wire_violations), cmocka_unit_test(test_wire_ends),    cmocka_unit_test(test_wire_plan),
+        cmocka_unit_test(test_wire_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,8 +99,8 @@ void access_name(char id[REQUEST_ID_BYTES + 1], const char *given)
     }
     if (getrandom(random, sizeof random, 0) != sizeof random)
         memset(random, 0, sizeof random);
-    memcpy(id, prefix, strlen(prefix));
-    text_hex(random, sizeof random, id + strlen(prefix));
+    memcpy(id, prefix, sizeof prefix);
+    text_hex(random, sizeof random, id + sizeof prefix - 1);
 }
 
 /* ---- what stands in the head of every answer ---- */

@@ -8,8 +8,8 @@
 #include <sys/epoll.h>
 
 enum {
-    CHUNK_BYTES = 64 * 1024,
-    CHUNKS = 8, /* of one pipe at a time: the others have their turn */
+    CHUNK_BYTES = 64 * 1024, /* of one pipe at a time, which is all that it holds: then the others have their turn */
+    CHUNKS_LEFT = 64,        /* at most, of a run that is over */
 };
 
 _Static_assert(offsetof(struct flight, streams) == 0 && offsetof(struct stream, watch) == 0, "front_bury() frees it");
@@ -79,7 +79,8 @@ static void stream_keep(struct stream *stream, const char *bytes, size_t length)
     runs_told(stream->flight->run);
 }
 
-/* Reads what is there, at most `chunks` times. */
+/* Reads what is there, at most `chunks` times. Once is enough where epoll tells us of the rest: a second read would
+ * mostly find nothing, or help whoever writes the most. */
 static void stream_read(struct front *front, struct stream *stream, int chunks)
 {
     static char chunk[CHUNK_BYTES];
@@ -102,7 +103,7 @@ static void stream_ready(struct front *front, struct watch *watch, uint32_t even
 {
     struct stream *stream = (struct stream *)watch;
     (void)events;
-    stream_read(front, stream, CHUNKS);
+    stream_read(front, stream, 1);
 }
 
 void pipes_watch(struct front *front, struct flight *flight)
@@ -122,7 +123,7 @@ void pipes_watch(struct front *front, struct flight *flight)
 void pipes_drain(struct front *front, struct flight *flight)
 {
     for (size_t i = 0; i < STREAM_COUNT; i++)
-        stream_read(front, &flight->streams[i], CHUNKS * 8);
+        stream_read(front, &flight->streams[i], CHUNKS_LEFT);
     pipes_end(front, flight);
 }
 

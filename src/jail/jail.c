@@ -63,6 +63,7 @@ const struct attack_class attack_classes[] = {
      .one = "no look at a directory finds the one; the other takes no room until it is written"},
     {"descriptors", RLIMITS, .one = "nothing else counts them; their memory is in the cgroup's"},
     {"reading what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
+    {"names, sizes and times of files", ROOT, .one = "rule sets do not cover stat()", .or_none = true},
     {"writing what is not the script's", ROOT | LANDLOCK | WALL_OWN_UID},
     {"other processes", NAMESPACES | SECCOMP | LANDLOCK | WALL_OWN_UID},
     {"kernel surface", SECCOMP | IDENTITY},
@@ -81,7 +82,8 @@ const struct attack_class *jail_weakest(uint32_t layers, unsigned walls)
 {
     for (size_t i = 0; i < attack_class_count; i++) {
         const struct attack_class *class = &attack_classes[i];
-        if ((unsigned)__builtin_popcount(class->walls & layers) < (class->one ? 1 : walls))
+        unsigned least = class->or_none ? 0 : class->one ? 1 : walls;
+        if ((unsigned)__builtin_popcount(class->walls & layers) < least)
             return class;
     }
     return NULL;

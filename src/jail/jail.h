@@ -124,6 +124,7 @@ struct attack_class {
     const char *name;
     uint32_t walls;  /* set of LAYER_BIT and WALL_… */
     const char *one; /* why one wall is all that can be had in some places, or anywhere: not held against a place */
+    bool or_none;    /* nor is it that there is none */
 };
 extern const struct attack_class attack_classes[];
 extern const size_t attack_class_count;
@@ -133,7 +134,7 @@ extern const size_t attack_class_count;
 void jail_probe(struct jail_plan *plan, struct layer_report reports[LAYER_COUNT]);
 
 /* The first class that has fewer than `walls` walls among `layers`, or NULL when all have. One is enough where more
- * cannot be had (attack_class.one). */
+ * cannot be had (attack_class.one), or none (attack_class.or_none). */
 const struct attack_class *jail_weakest(uint32_t layers, unsigned walls);
 
 /* A path of the host that the jail shows, read-only, at the same place (or at `at` when not NULL). Symbolic

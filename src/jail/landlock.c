@@ -134,6 +134,7 @@ static int allow_shown(int ruleset, uint64_t handled, int box, struct fault *fau
         uint64_t allowed = FS_READ_FILE | FS_READ_DIR | (S_ISCHR(status.st_mode) ? FS_WRITE_FILE : 0);
         if (allow(ruleset, fd, allowed & handled, "a shown path", fault))
             return -1;
+        close(fd); /* this run's own: a script finds no descriptor but those that are its business */
     }
     return allow(ruleset, box, (FS_READ_FILE | FS_READ_DIR | FS_IN_BOX) & handled, "the run's box", fault);
 }

@@ -21,8 +21,9 @@ void describe_text(FILE *out, const struct jail_plan *plan, const struct layer_r
     }
     for (size_t i = 0; i < attack_class_count; i++) {
         const struct attack_class *class = &attack_classes[i];
-        if (__builtin_popcount(class->walls & plan->layers) == 1)
-            fprintf(out, "  one wall    %s: %s\n", class->name,
+        int count = __builtin_popcount(class->walls & plan->layers);
+        if (count < 2)
+            fprintf(out, "  %-11s %s: %s\n", count ? "one wall" : "no wall", class->name,
                     class->one ? class->one : "the other layers are missing here");
     }
     const struct attack_class *weakest = jail_weakest(plan->layers, walls);

@@ -282,6 +282,10 @@ static _Noreturn void starter_main(struct engine *engine, int orders)
     uint32_t kept = KEPT | (engine->plan.zygote_uid ? 0 : UINT32_C(1) << CAP_SETFCAP);
     if (geteuid() != 0) /* a run's id maps are root's files */
         kept |= UINT32_C(1) << CAP_DAC_OVERRIDE;
+#ifdef SAFE_SCRIPT_ABLATION
+    if (engine->plan.without & LAYER_BIT(LAYER_IDENTITY))
+        kept = UINT32_MAX; /* else it would be this wall that stands where no run gives up a privilege */
+#endif
     if (keep_descriptors(engine, orders) || sandbox_keep_capabilities(kept, &fault))
         _exit(1);
     serve(engine);

@@ -46,8 +46,12 @@ pid_t watch_only_child(pid_t pid)
     return child > 0 && strspn(end, " ") == strlen(end) ? (pid_t)child : 0;
 }
 
+/* What it has touched: resident or swapped out, and the page tables of it, which reading alone makes. */
+static const char *const counted[] = {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:", "\nVmPTE:"};
+
 struct watched watch_process(pid_t pid)
 {
+    uint64_t kib = 0;
     char path[40], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", pid);
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -55,8 +59,10 @@ struct watched watch_process(pid_t pid)
     if (length <= 0)
         return (struct watched){0};
     text[length] = 0;
+    for (size_t i = 0; i < COUNT(counted); i++)
+        kib += number_in(text, counted[i]);
     return (struct watched){
-        .memory_bytes = (number_in(text, "\nRssAnon:") + number_in(text, "\nRssShmem:")) * 1024,
+        .memory_bytes = kib * 1024,
         .threads = number_in(text, "\nThreads:"),
         .children = has_children(pid),
     };

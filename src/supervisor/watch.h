@@ -7,7 +7,8 @@
 #include <sys/types.h>
 
 struct watched {
-    uint64_t memory_bytes; /* resident and its own, shared mappings included; what only lies in files is not in it */
+    uint64_t memory_bytes; /* what it has touched, shared mappings and page tables included; what only lies in files is
+                              not in it */
     uint64_t threads;
     bool children; /* it has made a process: where nothing counts them, a run may have none */
 };

@@ -371,7 +371,9 @@ def test_many_runs_leave_nothing_behind(start_server, mode):
         assert all(each.result(PATIENCE).json["result"] == {"n": n} for n, each in enumerate(flying))
 
     burst()  # every slot has been used once, and keeps its cgroup
-    descriptors = len(os.listdir(f"/proc/{server.pid}/fd")) if mode == "root" or not harness.IS_ROOT else 0
+    descriptors = 0
+    if harness.IS_ROOT and mode == "root":  # the server is not dumpable: what it has open is for root to see
+        descriptors = len(os.listdir(f"/proc/{server.pid}/fd"))
     burst()
     wait_until(lambda: len(server.children()) <= before + 4, "as many processes as before")
     if descriptors:

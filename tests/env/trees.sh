@@ -29,7 +29,7 @@ in_tree() {
         mount -t proc proc "$dir/proc"
         mount -t sysfs -o ro sysfs "$dir/sys" 2>/dev/null || true
         mount --rbind /sys/fs/cgroup "$dir/sys/fs/cgroup" 2>/dev/null || true
-        mount -t tmpfs tmpfs "$dir/dev"
+        mount -t tmpfs -o mode=755 tmpfs "$dir/dev"
         for node in null zero full random urandom tty; do touch "$dir/dev/$node"; mount --bind "/dev/$node" "$dir/dev/$node"; done
         mkdir -p "$dir/dev/shm" "$dir/dev/pts"; mount -t tmpfs tmpfs "$dir/dev/shm"
         ln -s /proc/self/fd "$dir/dev/fd"

@@ -1,6 +1,6 @@
 """One server, every attack that it is to meet, and what became of each. Run as a program, by test_escape.py on the machine itself
 or inside a container (container.py): `battery.py SPEC.json` reads {"build", "mode", "without", "attacks", "out"} and writes to
-"out" {"layers", "walls", "classes", "attacks": {name: {"through": sign or null, "wrong": [what else is not right]}}, "wrong": […]}."""
+"out" {"layers", "walls", "classes", "attacks": {name: {"through": sign or null, "wrong": [what else is not right], "said": its result or error}}, "wrong": […]}."""
 import concurrent.futures
 import hashlib
 import json
@@ -116,6 +116,7 @@ class Battery:
             return f"the answer is not what the server's own document says: {failure}"
         self.check_status(attack, record)
         sign = (record["result"] or {}).get("through") if record["status"] == "ok" else None
+        self.results[attack.name]["said"] = str(record["result"] or record["error"])[:300]
         if around:
             try:
                 around.send(record)

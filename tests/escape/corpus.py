@@ -15,8 +15,10 @@ WALLS = (*LAYERS, "front", "facts", "uid", "forks")
 CLASSES = (
     "forged result or status", "values that are not JSON", "CPU", "time", "memory", "memory in no address space", "processes",
     "processes that outlive their run", "disk", "files without a name, or with holes", "descriptors", "output",
-    "reading what is not the script's", "writing what is not the script's", "other processes", "kernel surface", "network",
-    "run to run", "the interpreter", "the API",
+    "reading what is not the script's", "names, sizes and times of files", "writing what is not the script's", "other processes",
+    "kernel surface", "kernel interfaces that take no privilege", "network", "network: all but TCP and abstract sockets",
+    "network: families of no namespace", "run to run", "run to run: the shared network", "run to run: locks and watches",
+    "the interpreter", "the API",
 )
 
 # Here a wall may be code that cannot be left out (a parser, the interpreter): STOPS may be empty.

@@ -12,6 +12,8 @@ _NUMBERS = {  # x86_64, aarch64 (None: that architecture has none)
     "splice": (275, 76), "vmsplice": (278, 75), "prlimit64": (302, 261), "setns": (308, 268),
     "process_vm_readv": (310, 270), "memfd_create": (319, 279), "execveat": (322, 281), "userfaultfd": (323, 282),
     "pidfd_open": (434, 434), "clone3": (435, 435), "pidfd_getfd": (438, 438), "io_uring_setup": (425, 425),
+    "setxattr": (188, 5), "futex": (202, 98), "timer_create": (222, 107), "fallocate": (285, 47),
+    "mlock": (149, 228), "mlockall": (151, 230), "futex_waitv": (449, 449),
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -19,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def call(name, *arguments):
     """The raw system call, by name or number; OSError where it fails."""
     number = _NUMBERS[name][os.uname().machine != "x86_64"] if isinstance(name, str) else name
-    whole = [each if isinstance(each, (bytes, ctypes.Array)) or hasattr(each, "contents") else ctypes.c_long(each) for each in arguments]
+    whole = [each if isinstance(each, (bytes, ctypes.Array)) or hasattr(each, "contents") else ctypes.c_long(each or 0) for each in arguments]
     ctypes.set_errno(0)
     result = _libc.syscall(ctypes.c_long(number), *whole)
     if result == -1 and ctypes.get_errno():

@@ -1,5 +1,5 @@
 """Handles page faults itself, which widens races in the kernel."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "K"
 STOPS = {"seccomp": "no such call"}
 SINGLE = "the kernel gives it to everybody for their own memory"

@@ -1,5 +1,5 @@
 """Counts what the kernel and others do."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "no such call"}
 SINGLE = "the kernel setting perf_event_paranoid is the host's, not ours"

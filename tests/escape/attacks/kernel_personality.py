@@ -1,5 +1,5 @@
 """Turns address randomisation off for what it may start."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "no such call"}
 SINGLE = "reaches nobody but itself"

@@ -1,5 +1,5 @@
 """Loads a program into the kernel."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "K"
 STOPS = {"seccomp": "no such call"}
 SINGLE = "where unprivileged BPF is on the kernel answers; its programs are still checked"

@@ -1,5 +1,5 @@
 """Moves pages between files and pipes, which CVE-2026-31431 wrote the page cache with."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "no such call"}
 SINGLE = "no other layer knows of it; the file itself is read-only"

@@ -1,5 +1,5 @@
 """Pushes a byte into a terminal's input, also with high bits set in the request (bubblewrap's CVE-2017-5226, snapd's CVE-2019-7303)."""
-CLASS = "kernel surface"
+CLASS = "kernel interfaces that take no privilege"
 RIGHT = "E"
 STOPS = {"seccomp": "requests are compared as 32 bits"}
 SINGLE = "a run has no terminal: the kernel says so"

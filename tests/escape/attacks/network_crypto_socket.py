@@ -1,5 +1,5 @@
 """Binds a socket of the kernel's cryptography, the door of CVE-2026-31431."""
-CLASS = "kernel surface"
+CLASS = "network: families of no namespace"
 RIGHT = "E"
 STOPS = {"seccomp": "no such family"}
 SINGLE = "no other layer knows of socket families; where it matters the module can be kept from loading"

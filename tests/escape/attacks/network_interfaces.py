@@ -1,5 +1,5 @@
 """Asks whether a network interface of the host is up."""
-CLASS = "network"
+CLASS = "network: all but TCP and abstract sockets"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "namespaces": "an empty network"}
 SINGLE = "rule sets do not cover it"

@@ -1,5 +1,5 @@
 """Connects by multipath TCP, which rule sets do not know as TCP."""
-CLASS = "network"
+CLASS = "network: all but TCP and abstract sockets"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "namespaces": "an empty network"}
 SINGLE = "rule sets cover TCP alone"

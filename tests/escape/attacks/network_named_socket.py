@@ -1,5 +1,5 @@
 """Connects to a named socket of the host."""
-CLASS = "network"
+CLASS = "network: all but TCP and abstract sockets"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "root": "no such path in its tree"}
 SINGLE = "named sockets are hidden by the root layer alone: rule sets do not cover connect()"

@@ -1,5 +1,5 @@
 """Asks by netlink for the routes of the host."""
-CLASS = "network"
+CLASS = "network: all but TCP and abstract sockets"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "namespaces": "an empty network"}
 SINGLE = "rule sets do not cover netlink"

@@ -1,5 +1,5 @@
 """Listens on a port, where the host's or another run's clients would find it."""
-CLASS = "network"
+CLASS = "run to run: the shared network"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "landlock": "no TCP"}
 SINGLE = "all runs of a zygote share one empty network: rule sets need Landlock ABI 4"

@@ -1,5 +1,5 @@
 """Takes a UDP port in the network that all runs of a zygote share, so that another run notices."""
-CLASS = "network"
+CLASS = "run to run: the shared network"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets"}
 SINGLE = "all runs of a zygote share one empty network, and rule sets do not cover UDP"

@@ -1,5 +1,5 @@
 """Sends a datagram, as a look-up of a name would."""
-CLASS = "network"
+CLASS = "network: all but TCP and abstract sockets"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "namespaces": "an empty network"}
 SINGLE = "rule sets do not cover UDP"

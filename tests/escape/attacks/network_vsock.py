@@ -1,5 +1,5 @@
 """Opens a socket to the machine's hypervisor."""
-CLASS = "network"
+CLASS = "network: families of no namespace"
 RIGHT = "E"
 STOPS = {"seccomp": "no such family"}
 SINGLE = "not in any namespace, and rule sets do not cover it"

@@ -1,5 +1,5 @@
 """Asks for the size of a file of the host."""
-CLASS = "reading what is not the script's"
+CLASS = "names, sizes and times of files"
 RIGHT = "E"
 STOPS = {"root": "no such path in its tree"}
 SINGLE = "names, sizes and times of files are hidden by the root layer alone: rule sets do not cover stat()"

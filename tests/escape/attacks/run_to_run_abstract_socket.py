@@ -1,5 +1,5 @@
 """Meets another run by an abstract socket in the network that all share."""
-CLASS = "run to run"
+CLASS = "run to run: the shared network"
 RIGHT = "E"
 STOPS = {"seccomp": "no sockets", "landlock": "abstract sockets of another domain"}
 SINGLE = "all runs of a zygote share one empty network; scopes need Landlock ABI 6"

@@ -1,5 +1,5 @@
 """Signals another run by a lock on a file that both are shown."""
-CLASS = "run to run"
+CLASS = "run to run: locks and watches"
 RIGHT = "N"
 STOPS = {"seccomp": "locks are granted without the kernel"}
 SINGLE = "the shown files are the same inodes in every run, and nothing but the filter knows of locks"

@@ -1,5 +1,5 @@
 """Watches which modules another run opens."""
-CLASS = "run to run"
+CLASS = "run to run: locks and watches"
 RIGHT = "E"
 STOPS = {"seccomp": "no inotify"}
 SINGLE = "the shown files are the same inodes in every run, and nothing but the filter knows of watches"

@@ -12,7 +12,7 @@ def main(world):
             view[:4] = b"evil"
     outcomes = {
         "write": attempt(os.write, 0, b"evil"), "pwrite": attempt(os.pwrite, 0, b"evil", 0), "grow": attempt(os.ftruncate, 0, 1 << 20),
-        "shrink": attempt(os.ftruncate, 0, 0), "mapping": attempt(mapped), "read-write again": attempt(os.open, "/dev/stdin", os.O_RDWR),
+        "shrink": attempt(os.ftruncate, 0, 0), "mapping": attempt(mapped), "opened again": attempt(lambda: os.write(os.open("/dev/stdin", os.O_RDWR), b"evil")),
         "seals": attempt(call, "fcntl", 0, 1033, 0),
     }
     outcomes["past its end"] = attempt(lambda: os.pread(0, 100, 14) or (_ for _ in ()).throw(OSError(errno.ENODATA, "")))

@@ -262,7 +262,7 @@ def test_records_go_with_the_front_that_kept_them(start_server, mode):
     front = server.front()
     os.kill(front.pid, signal.SIGKILL)
     wait_until(lambda: not alive(process), "the end of its run")
-    wait_until(lambda: server.front() and server.front().pid != front.pid, "another front")
+    wait_until(lambda: (now := server.front()) and now.pid != front.pid, "another front")
     server.wait_ready()
     assert server.request("GET", f"/v1/runs/{run}").status == 404
     server.assert_serves()

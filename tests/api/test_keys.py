@@ -286,7 +286,7 @@ def test_a_new_front_has_the_keys(serve, keys):
     server = serve()
     front = server.front()
     os.kill(front.pid, signal.SIGKILL)
-    wait_until(lambda: server.front() and server.front().pid != front.pid, "another front")
+    wait_until(lambda: (now := server.front()) and now.pid != front.pid, "another front")
     server.wait_ready()
     assert execute(server, key).status == 200
     assert execute(server, "ss_wrong").status == 403

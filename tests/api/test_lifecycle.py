@@ -234,7 +234,7 @@ def test_kill_9_of_the_front(start_server, mode):
     lines = len(server.log_lines())
     front = server.front()
     os.kill(front.pid, signal.SIGKILL)
-    wait_until(lambda: server.front() and server.front().pid != front.pid, "another front")
+    wait_until(lambda: (now := server.front()) and now.pid != front.pid, "another front")
     server.wait_ready()
     server.assert_serves()
     wait_until(lambda: any("front" in line for line in server.log_lines()[lines:]), "a line about it in the log")

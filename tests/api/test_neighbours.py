@@ -58,7 +58,7 @@ def test_new_clients_after_a_front_s_death_get_their_own_answers(start_server, m
     server.wait_busy()
     front = server.front()
     os.kill(front.pid, signal.SIGKILL)
-    wait_until(lambda: server.front() and server.front().pid != front.pid, "another front")
+    wait_until(lambda: (now := server.front()) and now.pid != front.pid, "another front")
     server.wait_ready()
     answers = [background(server.execute, f"def main():\n    return {{'n': {n}}}\n") for n in range(8)]
     assert [each.result(60).json for each in answers] == [{"result": {"n": n}, "stdout": ""} for n in range(8)]

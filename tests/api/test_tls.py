@@ -394,7 +394,7 @@ def test_kill_9_of_the_front(start_server, make, mode):
     front = server.front()
     os.kill(front.pid, signal.SIGKILL)
     early = [server.wire() for _ in range(10)]  # their handshakes do not wait for the next front
-    wait_until(lambda: server.front() and server.front().pid != front.pid, "another front")
+    wait_until(lambda: (now := server.front()) and now.pid != front.pid, "another front")
     for wire in early:
         wire.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = wire.answer()

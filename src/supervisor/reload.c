@@ -121,6 +121,8 @@ void environment_take(struct engine *engine, struct environment *environment, co
             slot_kill(engine, slot, CAUSE_LOST);
     }
     describe_again(engine);
+    if (!environment->zygote.child.pid)
+        return; /* the next zygote is made so */
     log_event(LOG_INFO, limits ? "new limits are in force" : "new modules are warm",
               log_text("environment", environment->name));
     reload_done(engine);

@@ -66,7 +66,7 @@ def test_every_metric_is_in_the_dashboard(metrics):
     text = DASHBOARD.read_text()
     shown = {name for name in metrics if re.search(rf"\b{name}(_bucket)?\b", text)}
     assert set(metrics) - shown <= {"safe_script_zygotes_recycled_total", "safe_script_http_connections_total", "safe_script_records_kept",
-                                    "safe_script_runs_in_flight"}
+                                    "safe_script_runs_in_flight", "safe_script_environment_pool_target", "safe_script_environment_pool"}
 
 
 def test_the_panels_have_their_own_places():

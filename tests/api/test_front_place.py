@@ -246,13 +246,20 @@ class Descriptors:
             os.close(fd)
 
 
+def settled(taken):
+    """A pool, once the run that has just been answered has gone: the kernel takes a moment to tear it down."""
+    found = taken.jails()
+    time.sleep(0.1)
+    return found if len(found[1]) >= 2 and found == taken.jails() else None
+
+
 @pytest.mark.parametrize("what", VIOLATIONS)
 def test_what_breaks_the_protocol_ends_the_front_alone(taken, what):
     def words():
         return len([line for line in taken.server.log_lines() if "broke the protocol" in line])
 
     front = taken.working()
-    zygotes, waiting = wait_until(lambda: (found := taken.jails()) and len(found[1]) >= 2 and found, "a pool")
+    zygotes, waiting = wait_until(lambda: settled(taken), "a pool")
     before, descriptors = words(), Descriptors(front)
     taken.before_an_end()
     try:

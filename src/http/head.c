@@ -80,6 +80,13 @@ bool head_uri_fine(const char *uri, size_t length)
     return length > 0;
 }
 
+/* RFC 9110, 7.2: a host of a URI and perhaps a port, or nothing. Not what they mean: nothing here depends on it. */
+static bool is_host(const char *text)
+{
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=:[]");
+    return text[length + strspn(text + length, " \t")] == 0;
+}
+
 bool head_length(const char *text, uint64_t *length)
 {
     size_t digits = strlen(text);
@@ -137,6 +144,8 @@ static void check_framing(struct reading *reading, const char *version)
         refuse(reading, 400, "malformed request: Content-Length is not a decimal number of bytes");
     if (!head->value[HEADER_HOST] && strcmp(version, "HTTP/1.0") != 0)
         refuse(reading, 400, "malformed request: the header %s is missing", "Host");
+    if (head->value[HEADER_HOST] && !is_host(head->value[HEADER_HOST]))
+        refuse(reading, 400, "malformed request: the header Host is no host");
     if (expect && strcasecmp(expect, "100-continue") != 0)
         refuse(reading, 417, "the expectation \"%.64s\" cannot be met", expect);
 }

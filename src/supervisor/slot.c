@@ -33,7 +33,7 @@ enum {
     LOOK_LEAST_US = 5000,
     OOM_LOOKS = 20,
     STARTS_MOST = 10, /* jails die in their own time: several of a killed pool may take a run before they are gone */
-    OUTSIDE_CPU_US = 900000,
+    OUTSIDE_CPU_US = 500000, /* the kernel counts RLIMIT_CPU by ticks: on a busy machine far from what was used */
 };
 
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state)

@@ -87,7 +87,7 @@ def test_the_script_is_alone_and_without_privilege(serve):
     assert found["passwd"] == "FileNotFoundError"
     assert {found["write"], found["root_write"]} <= {"OSError", "PermissionError"}
     assert found["descriptors"] in ([], [3])  # the report's pipe
-    assert set(found["names"]) <= {"HOME", "LANG", "PATH", "LC_CTYPE", "PWD", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
+    assert set(found["names"]) <= {"HOME", "LANG", "PATH", "LC_CTYPE", "PWD", "USER", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
                                    "MPLBACKEND", "MPLCONFIGDIR", "LOGNAME"}
 
 

@@ -185,6 +185,7 @@ def test_a_killed_relay_is_replaced(start_server, mode):
     for _ in range(4):
         killed = wait_until(server.log_relay, "a relay")
         os.kill(killed.pid, signal.SIGKILL)
+        wait_until(lambda gone=killed: not alive(gone), "its end")  # what it had read dies with it
         record = server.run(HELLO)
         wait_until(lambda gone=killed.pid: (found := server.log_relay()) and found.pid != gone, "another relay")
         wait_until(lambda: any(record["id"] in line for line in server.log_lines()), "the run's line")

@@ -2,7 +2,7 @@
 from certificates import secure_server as server  # noqa: F401 (for the tests)
 from test_bad_input import (  # noqa: F401 (pytest finds them here)
     still_serves,
-    test_500_idle_connections,
+    test_10000_idle_connections,
     test_a_body_of_exactly_the_limit,
     test_a_head_answer_has_no_body,
     test_a_head_byte_by_byte,

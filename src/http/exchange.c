@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 enum {
     BODY_FIRST = 16 * 1024,
@@ -359,6 +360,9 @@ void exchange_hung_up(struct front *front, struct connection *connection)
     struct exchange *exchange = &connection->exchange;
     if (exchange->flight)
         flight_abandon(front, take(exchange->flight));
+    /* libmicrohttpd goes on sending to who has half closed, and waits for ever where that one reads no more. */
+    if (exchange->follow.owns && !exchange->asleep)
+        shutdown(connection->fd, SHUT_RDWR);
     if (exchange->asleep || exchange->follow.owns)
         follow_end(front, connection);
     exchange_wake(front, connection);

@@ -140,11 +140,6 @@ def run(*fds, **fields):
     return lambda front, fd: front.ask(1, *(fd(each) for each in fds), **fields)
 
 
-def said_twice(front, fd):
-    front.ask(1, fd("job"))
-    front.ask(1, fd("job"))
-
-
 def said_twice_while_it_runs(front, fd):
     front.ask(1, fd("sleep"))
     assert front.hear_of(1, "STARTED")
@@ -188,7 +183,6 @@ VIOLATIONS = {
     "RUN with a flood of descriptors": run(*["job"] * 200),
     "RUN that lacks its stdin": run("job", has_stdin=1),
     "id 0": lambda front, fd: front.ask(0, fd("job")),
-    "an id twice": said_twice,
     "the id of a run that runs": said_twice_while_it_runs,
     "more time than the server gives": over("wall_ms"),
     "more memory than the server gives": over("memory_bytes"),
@@ -273,7 +267,7 @@ def test_what_breaks_the_protocol_ends_the_front_alone(taken, what):
     taken.working()
     now = taken.jails()
     assert now[0] == zygotes
-    taken_by_runs = {"an id twice": 2, "the id of a run that runs": 2}.get(what, 1)
+    taken_by_runs = {"the id of a run that runs": 2}.get(what, 1)
     assert len(waiting - now[1]) <= taken_by_runs, "jails that waited have gone"
 
 

@@ -39,6 +39,8 @@ static const struct {
     {"listen", "expose", 0,
      "without keys everybody who reaches that address could run scripts: make a keys_file with safe-script key, or say "
      "open_to_all = yes"},
+    {"engine", NULL, ENOENT, "install the tool, or say where it is with --bubblewrap or --nsjail"},
+    {"engine", NULL, EACCES, "the tool is not executable for the server's user"},
     {"interpreter", NULL, ENOENT, "no such interpreter: name one with --python"},
     {"interpreter", NULL, EACCES, "the interpreter is not executable for the server's user"},
     {NULL, NULL, EMFILE, "too many open files: raise the server's limit (ulimit -n)"},

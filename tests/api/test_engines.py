@@ -129,7 +129,7 @@ def test_nothing_outlives_a_killed_supervisor(serve):
 
 def test_a_missing_tool_is_named(cli, engine):
     answer = cli("serve", "--engine", engine, f"--{engine}", "/nonexistent/tool", "--listen", "127.0.0.1:0")
-    assert answer.returncode == 2 and b"/nonexistent/tool" in answer.stderr
+    assert answer.returncode == 2 and b"/nonexistent/tool" in answer.stderr and b"with --bubblewrap or --nsjail" in answer.stderr
 
 
 def test_an_engine_that_is_none_is_named(cli):

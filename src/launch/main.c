@@ -81,6 +81,8 @@ static _Noreturn void become_run(const struct wire_message *order)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (setsid() < 0) /* what it leaves behind is known by it: slots_end_orphans() */
+        failed(order, "setsid", "a run");
     if (leave_orders(order))
         failed(order, "socketpair", "a run's orders");
     if (take_identity(order))

@@ -25,6 +25,7 @@
 #include "settings.h"
 #include "wire.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -276,6 +277,13 @@ static inline bool engine_watches(const struct engine *engine)
     return engine->plan.layers & LAYER_BIT(LAYER_SUPERVISOR);
 }
 
+/* Whether what a dead run has left can come to us: no pid namespace has taken it along, or a tool died on its way to
+ * one. */
+static inline bool engine_has_orphans(const struct engine *engine)
+{
+    return engine->plan.engine != ENGINE_CLONE || !(jail_clone_flags(&engine->plan) & CLONE_NEWPID);
+}
+
 /* Opens the engine: probes must have been made (plan, reports). Returns 0 or -1 with *fault. */
 int engine_open(struct engine *engine, struct fault *fault);
 /* From here on the reader of our log cannot stop us. Once, after engine_open(). */
@@ -378,7 +386,7 @@ void slot_look(struct engine *engine, struct slot *slot, uint64_t now);
 void slot_over(struct engine *engine, struct slot *slot);
 void slot_reaped(struct engine *engine, struct slot *slot, int status, const struct rusage *usage);
 void slot_free(struct engine *engine, struct slot *slot);
-void slots_end_orphans(struct engine *engine);
+void slots_end_orphans(struct engine *engine, pid_t ended);
 struct slot *slot_of(struct engine *engine, pid_t pid);
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state);
 

@@ -540,13 +540,22 @@ static bool killed_from_outside(const struct engine *engine, const struct slot *
             (facts->cpu_us < OUTSIDE_CPU_US && slot->notified && (engine->plan.layers & LAYER_BIT(LAYER_NAMESPACES))));
 }
 
-/* Without a pid namespace or a cgroup a dead run's other processes have become our children. They are in its session or
- * in one of their own; a fresh clone that has not been named to us yet is still in ours. Only where both the filter and
- * the limit of processes are gone can there be any. */
-void slots_end_orphans(struct engine *engine)
+/* What a dead child has left behind and what has so become ours (PR_SET_CHILD_SUBREAPER).
+ *
+ * Of a clone, without a pid namespace or a cgroup: the run's other processes, in its session or in one of their own; a
+ * fresh clone that has not been named to us yet is still in ours. Only where both the filter and the limit of processes
+ * are gone can there be any. Of a tool: what it had begun and had not bound to its own life yet, all in its session. */
+static bool is_left(struct engine *engine, pid_t pid, pid_t ended)
+{
+    pid_t session = getsid(pid);
+    return pid > 0 && !is_known(engine, pid) &&
+           (engine->plan.engine == ENGINE_CLONE ? session != getsid(0) : session == ended);
+}
+
+void slots_end_orphans(struct engine *engine, pid_t ended)
 {
     enum { PASSES_MOST = 100 };
-    bool found = engine_watches(engine) && !(jail_clone_flags(&engine->plan) & CLONE_NEWPID);
+    bool found = engine_watches(engine) && engine_has_orphans(engine);
     for (int pass = 0; found && pass < PASSES_MOST; pass++) {
         char text[4096];
         auto_fd int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
@@ -557,7 +566,7 @@ void slots_end_orphans(struct engine *engine)
             pid_t pid = (pid_t)strtol(at, &end, 10);
             if (end == at)
                 break;
-            if (pid <= 0 || is_known(engine, pid) || getsid(pid) == getsid(0))
+            if (!is_left(engine, pid, ended))
                 continue;
             kill(pid, SIGKILL);
             waitpid(pid, NULL, 0);
@@ -566,13 +575,18 @@ void slots_end_orphans(struct engine *engine)
     }
 }
 
-/* A tool that was itself killed has not waited for what is inside, whose own end the kernel has ordered. */
-static void end_inside(const struct engine *engine, const struct slot *slot, int status)
+/* A tool that was itself killed has not waited for what is inside. Once that is known to us the kernel has its end
+ * ordered as well; before, it may not have come to asking for that. */
+static void end_inside(struct engine *engine, const struct slot *slot, int status)
 {
     enum { PATIENCE_MS = 1000 };
     struct pollfd inside = {.fd = slot->pidfd, .events = POLLIN};
-    if (engine->plan.engine == ENGINE_CLONE || !WIFSIGNALED(status) || slot->script == slot->pid || slot->pidfd < 0)
+    if (engine->plan.engine == ENGINE_CLONE || !WIFSIGNALED(status) || slot->pidfd < 0)
         return;
+    if (slot->script == slot->pid) {
+        slots_end_orphans(engine, slot->pid);
+        return;
+    }
     syscall(SYS_pidfd_send_signal, slot->pidfd, SIGKILL, NULL, 0);
     poll(&inside, 1, PATIENCE_MS);
 }
@@ -608,7 +622,8 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     }
     if (slot->cgroup && !is_dead(engine, slot))
         cgroup_kill(slot->cgroup, &fault); /* before the usage: what a missing pid namespace let live */
-    slots_end_orphans(engine);
+    if (engine->plan.engine == ENGINE_CLONE)
+        slots_end_orphans(engine, slot->pid);
     if (slot->ended >= 0)
         status = W_EXITCODE(slot->ended, 0);
     slot->facts.wait_status = status;

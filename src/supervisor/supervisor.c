@@ -372,7 +372,8 @@ static void reap(struct engine *engine)
             tls_lost(engine, status);
         else if (pid == engine->starter.pid)
             starter_lost(engine, status);
-        /* else: a zygote that was replaced, or a clone whose zygote died before it could name it */
+        else /* a zygote that was replaced, or a clone whose zygote died before it could name it */
+            slots_end_orphans(engine, pid);
     }
 }
 
@@ -649,8 +650,7 @@ int engine_open(struct engine *engine, struct fault *fault)
     sigaddset(&mask, SIGHUP);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     signal(SIGPIPE, SIG_IGN);
-    /* Where no pid namespace takes them along, what a dead run has left comes to us: slots_end_orphans(). */
-    if (!(jail_clone_flags(&engine->plan) & CLONE_NEWPID) && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+    if (engine_has_orphans(engine) && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
         return fault_set(fault, "supervisor", "prctl", errno, "PR_SET_CHILD_SUBREAPER");
     engine->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
     engine->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -681,8 +681,8 @@ void engine_close(struct engine *engine)
     }
     drop_fd(&engine->tls.child.socket);
     drop_fd(&engine->starter.socket);
-    while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
-        slots_end_orphans(engine);
+    for (pid_t pid; (pid = wait4(-1, NULL, 0, NULL)) > 0 || errno == EINTR;)
+        slots_end_orphans(engine, pid);
     for (size_t i = 0; i < engine->slot_count; i++) {
         if (engine->slots[i].state != SLOT_FREE)
             slot_free(engine, &engine->slots[i]);

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import harness
-from harness import LONG, MIB, PATIENCE, alive, background, command_of, spin, wait_until
+from harness import HELLO, LONG, MIB, PATIENCE, alive, background, command_of, spin, wait_until
 
 ENGINES = {"bubblewrap": "bwrap", "nsjail": "nsjail"}
 
@@ -118,6 +118,8 @@ def test_a_killed_tool_is_no_success(serve, engine):
 def test_nothing_outlives_a_killed_supervisor(serve):
     server = serve(*LONG)
     with server.occupied():
+        full = b'safe_script_environment_pool{environment="default"} 2'  # bubblewrap that dies at its start may leave its child
+        wait_until(lambda: full in server.request("GET", "/metrics").body, "a full pool")
         tree = server.children()
         server.process.kill()
         server.wait_exit()
@@ -125,6 +127,20 @@ def test_nothing_outlives_a_killed_supervisor(serve):
     for directory in harness.cgroup_directories(server.pid):
         for top, _, _ in os.walk(directory, topdown=False):
             os.rmdir(top)
+
+
+# bubblewrap binds what is inside to its own life only some steps after it has begun it.
+def test_a_tool_that_is_killed_at_its_start_leaves_nothing(start_server, engine, mode, public_dir):
+    tool, slow = public_dir / "slow-to-start", public_dir / "slow"
+    tool.write_text(f'#!/bin/sh\n[ -e {slow} ] && sleep 4096\nexec {shutil.which(ENGINES[engine])} "$@"\n')
+    tool.chmod(0o755)
+    server = start_server("--engine", engine, f"--{engine}", tool, "--pool", "1", user=mode == "user")
+    slow.touch()
+    assert server.result(HELLO) == {"message": "hello"}
+    wait_until(lambda: any(command_of(each.pid)[:1] == [b"sleep"] for each in server.children()), "a tool at its start")
+    slow.unlink()
+    server.stop()
+    assert not [each for each in harness.processes().values() if command_of(each.pid) == [b"sleep", b"4096"]]
 
 
 def test_a_missing_tool_is_named(cli, engine):

@@ -13,7 +13,7 @@ _NUMBERS = {  # x86_64, aarch64 (None: that architecture has none)
     "process_vm_readv": (310, 270), "memfd_create": (319, 279), "execveat": (322, 281), "userfaultfd": (323, 282),
     "pidfd_open": (434, 434), "clone3": (435, 435), "pidfd_getfd": (438, 438), "io_uring_setup": (425, 425),
     "setxattr": (188, 5), "futex": (202, 98), "timer_create": (222, 107), "fallocate": (285, 47),
-    "mlock": (149, 228), "mlockall": (151, 230), "futex_waitv": (449, 449),
+    "shutdown": (48, 210), "sched_setattr": (314, 274), "mlock": (149, 228), "mlockall": (151, 230), "futex_waitv": (449, 449),
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -51,3 +51,8 @@ def own_nonce():
     raise LookupError("nonce")
 
 
+
+
+def say_the_end(status=0, word=0x656E64206F662072):
+    """What the code in the jail says once it has written its report (src/jail/policy.h, RUN_ENDS)."""
+    return call("shutdown", word, status)

@@ -116,5 +116,6 @@ void access_headers(struct front *front, struct connection *connection)
     if (!exchange->origin)
         return;
     exchange_header(connection, "Access-Control-Allow-Origin", exchange->origin);
-    exchange_header(connection, "Access-Control-Expose-Headers", "Location, Retry-After, " REQUEST_ID_HEADER);
+    exchange_header(connection, "Access-Control-Expose-Headers",
+                    "Location, Preference-Applied, Retry-After, " REQUEST_ID_HEADER);
 }

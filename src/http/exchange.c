@@ -106,14 +106,17 @@ static enum MHD_Result queue_answer(struct connection *connection, bool whole)
 
 /* ---- the head ---- */
 
-/* The target without the scheme and authority of its absolute form. */
+/* The target without the scheme and authority of its absolute form (RFC 9112, 3.2.2: to be taken from any client, by
+ * TLS as well): its path, which may be empty, and its query. */
 static const char *target_path(const char *uri)
 {
-    const char *slash;
-    if (strncasecmp(uri, "http://", 7) != 0)
-        return uri;
-    slash = strchr(uri + 7, '/');
-    return slash ? slash : "/";
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < COUNT(schemes); i++) {
+        size_t length = strlen(schemes[i]);
+        if (strncasecmp(uri, schemes[i], length) == 0)
+            return uri + length + strcspn(uri + length, "/?");
+    }
+    return uri;
 }
 
 /* libmicrohttpd's first word of a request: its target as it came, before anything in it is changed. */
@@ -123,15 +126,15 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *mhd)
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *connection = info ? info->socket_context : NULL;
     (void)front;
-    if (!connection)
+    if (!connection || !uri)
         return NULL;
     struct exchange *exchange = &connection->exchange;
-    const char *path = target_path(uri ? uri : "");
+    const char *path = target_path(uri);
     size_t length = strcspn(path, "?");
-    *exchange = (struct exchange){.state = STATE_HEAD, .uri = uri, .uri_length = uri ? strlen(uri) : 0};
-    exchange->uri_bad = !uri || !head_uri_fine(uri, exchange->uri_length);
+    *exchange = (struct exchange){.state = STATE_HEAD, .uri = uri, .uri_length = strlen(uri)};
+    exchange->uri_bad = !head_uri_fine(uri, exchange->uri_length);
     struct span id;
-    exchange->route = route_find(path, length, &id);
+    exchange->route = length ? route_find(path, length, &id) : route_find("/", 1, &id);
     if (id.length < sizeof exchange->name && id.length)
         memcpy(exchange->name, id.bytes, id.length);
     exchange->problem = route_is_problem(path, length);
@@ -210,6 +213,7 @@ static void check_request(struct front *front, struct connection *connection, co
     else if (head->content_length)
         exchange_refuse(connection, MHD_HTTP_BAD_REQUEST, 0, "%s takes no body", method);
     exchange->route = route ? route : exchange->route;
+    exchange->head_only = strcmp(method, "HEAD") == 0;
     exchange->content_type = head->value[HEADER_CONTENT_TYPE];
     exchange->last_event_id = head->value[HEADER_LAST_EVENT_ID];
     exchange->wishes = head->wishes;

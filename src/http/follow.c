@@ -94,6 +94,10 @@ void follow_events(struct connection *connection, struct kept *run, uint64_t aft
     following->owns = owns;
     respond(connection, MHD_HTTP_OK, "text/event-stream", MHD_SIZE_UNKNOWN, EVENTS_BLOCK, give_events);
     exchange_header(connection, "X-Accel-Buffering", "no"); /* nginx */
+    /* To HEAD libmicrohttpd (0.9.75) sends the last chunk of a body that it does not send, and the client would take
+     * it for the next answer's beginning: so without chunks, and the connection ends. */
+    if (connection->exchange.head_only && connection->exchange.answer.response)
+        MHD_set_response_options(connection->exchange.answer.response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
 }
 
 void follow_beat(struct front *front, struct connection *connection)

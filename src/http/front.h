@@ -156,7 +156,7 @@ struct exchange {
     enum state state;
     bool uri_bad; /* bytes that no URI has */
     bool problem;
-    bool head_only;
+    bool head_only;            /* the method is HEAD */
     const struct route *route; /* once the head is read, the method's; before, the path's first */
     const char *uri;           /* as libmicrohttpd gave it first; changed in place since, so only good to compare */
     size_t uri_length;

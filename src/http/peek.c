@@ -109,15 +109,17 @@ static enum peek_verdict on_method(struct peek *peek, uint8_t c)
 static void match_path(struct peek *peek, uint8_t c)
 {
     static const char scheme[] = "http://", prefix[] = "/v1/";
-    enum { SCHEME = sizeof scheme - 1, PREFIX = sizeof prefix - 1, NO_MATCH = UINT8_MAX };
+    enum { SCHEME = sizeof scheme - 1, HTTP = 4, PREFIX = sizeof prefix - 1, NO_MATCH = UINT8_MAX };
     if (peek->scheme < SCHEME) {
         uint8_t lower = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-        bool more = peek->scheme == peek->target_length && lower == (uint8_t)scheme[peek->scheme];
+        bool more = lower == (uint8_t)scheme[peek->scheme];
+        if (peek->target_length == HTTP && peek->scheme == HTTP && lower == 's') /* https:// */
+            return;
         peek->scheme = more ? peek->scheme + 1 : NO_MATCH;
         if (more)
             return;
     } else if (peek->scheme == SCHEME) { /* in the authority, until its end */
-        if (c != '/')
+        if (c != '/' && c != '?')
             return;
         peek->scheme = NO_MATCH;
     }

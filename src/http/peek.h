@@ -31,7 +31,7 @@ enum peek_verdict {
 /* Zero-initialised before a connection's first byte. */
 struct peek {
     uint8_t state, field, word_length, version_minor;
-    uint8_t scheme, prefix; /* how much of "http://" and "/v1/" the target has matched */
+    uint8_t scheme, prefix; /* how much of "http://" (or "https://") and "/v1/" the target has matched */
     bool has_host, has_length;
     bool problem;   /* the path begins with /v1/ */
     bool head_only; /* the method is HEAD */

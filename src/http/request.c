@@ -503,7 +503,7 @@ static size_t parameter_length(const char *text)
  * 9110, 5.6.6: empty ones are allowed; RFC 8259: JSON defines none, so others mean nothing). */
 static bool parameters_fine(const char *text)
 {
-    static const char *const charsets[] = {"charset=utf-8", "charset=\"utf-8\""};
+    static const char *const charsets[] = {"charset=utf-8", "charset=\"utf-8\"", "charset=utf8"};
     for (;;) {
         text += strspn(text, " \t");
         if (!*text)

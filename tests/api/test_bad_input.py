@@ -553,6 +553,18 @@ def test_a_query_string_is_ignored_or_refused(server):
     assert (answer.status, answer.body) == (200, OK_BODY) or 400 <= answer.status < 500
 
 
-def test_an_absolute_uri_is_served_or_refused(server):
-    answer, _ = server.raw(request(b"Connection: close", line=b"POST http://localhost/execute HTTP/1.1"))
-    assert (answer.status, answer.body) == (200, OK_BODY) or 400 <= answer.status < 500
+@pytest.mark.parametrize("scheme", (b"http", b"HTTP", b"https", b"Https"))
+def test_an_absolute_uri_is_served(server, scheme):
+    answer, _ = server.raw(request(b"Connection: close", line=b"POST " + scheme + b"://localhost/execute HTTP/1.1"))
+    assert (answer.status, answer.body) == (200, OK_BODY)
+
+
+# An absolute target whose path is empty, or which only looks like one.
+TARGETS = {b"http://x": 200, b"https://x/": 200, b"http://x?": 200, b"http://x?/v1/": 400, b"http://x?/execute": 400, b"httpx://x/": 404, b"*": 404}
+
+
+@pytest.mark.parametrize("target, status", TARGETS.items(), ids=map(ascii, TARGETS))
+def test_targets(server, target, status):
+    answer, _ = server.raw(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == ("text/plain; charset=utf-8" if status == 200 else "application/json")

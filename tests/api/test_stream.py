@@ -255,6 +255,18 @@ def test_head_of_a_stream_and_a_record(server):
     assert int(answer.headers["Content-Length"]) == len(server.request("GET", f"/v1/runs/{record['id']}").body)
 
 
+def test_nothing_follows_the_head_of_a_stream(patient):
+    """What did would be read as the next answer."""
+    run = patient.start("def main():\n    print('one')" + FOREVER)
+    for path in (f"/v1/runs/{run}/events", f"/v1/runs/{patient.wait_over(patient.start(HELLO))['id']}/events"):
+        with patient.wire() as wire:
+            wire.send(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = wire.answer(head=True)
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+            assert wire.closed() and wire.rest == b""
+    patient.delete(run)
+
+
 def test_a_client_of_http_1_0(server):
     with server.wire() as wire:
         wire.send(b"POST /v1/runs HTTP/1.0\r\nAccept: text/event-stream\r\nContent-Type: text/x-python\r\nContent-Length: %d\r\n\r\n%s" % (len(HELLO), HELLO.encode()))

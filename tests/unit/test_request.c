@@ -101,6 +101,7 @@ static void test_types(void **state)
                                        "application/json; charset=UTF-8",
                                        "application/json ; charset=\"utf-8\"",
                                        "application/json;",
+                                       "application/json; charset=utf8",
                                        "application/json;\tcharset=utf-8;"};
     static const char *const other[] = {"text/plain",
                                         "application/jsonx",
@@ -108,6 +109,7 @@ static void test_types(void **state)
                                         "application/json; charset=latin-1",
                                         "application/json; charset=utf-8x",
                                         "application/json; charset=utf-16",
+                                        "application/json; charset=utf",
                                         "application/json; charset = utf-8",
                                         "application/json; x=y; charset=latin-1",
                                         "application/json, text/x-python",

@@ -52,6 +52,7 @@ static const struct {
 } answers[] = {
     {"--version", print_version, "print the version"},
     {"--openapi", print_openapi, "print the document of the routes: GET /openapi.json, with the default limits"},
+    {"--man", api_manual, "print the manual page safe-script-api(7)"},
     {"--metrics", metrics_table, "print the table of metrics, as Markdown"},
 };
 

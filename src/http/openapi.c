@@ -11,13 +11,7 @@
 #include <string.h>
 
 /* Errors that a route may answer with, whatever it is. */
-static const struct {
-    unsigned http;
-    bool body;  /* only where a request has one */
-    bool retry; /* with Retry-After */
-    const char *help;
-    bool key; /* only where one may be needed */
-} errors[] = {
+const struct shared_error shared_errors[] = {
     {400, false, false, "the request is malformed: what is wrong, and where"},
     {401, false, false, "a key is needed, and there is none in Authorization", true},
     {403, false, false, "the key is not valid here", true},
@@ -34,6 +28,7 @@ static const struct {
     {503, false, true, "the server is starting or stopping, or has no room for this"},
     {505, false, false, "neither HTTP/1.1 nor HTTP/1.0"},
 };
+const size_t shared_error_count = COUNT(shared_errors);
 
 static void put_literal(struct buffer *out, const char *text)
 {
@@ -256,10 +251,7 @@ static void put_schemas(struct buffer *out, const struct environment_offers *off
     "'type':'object','additionalProperties':false,'required':['text'],'properties':{'text':{'type':'string',"          \
     "'minLength':1}}"
 
-/* What an event stream has: OpenAPI 3.1 has no word for it, so it is an extension. */
-static const struct {
-    const char *name, *schema, *help;
-} events[] = {
+const struct stream_event stream_events[] = {
     {"started", "'$ref':'#/components/schemas/Progress'",
      "a jail has taken the script; a second one: it begins anew, forget the output so far"},
     {"stdout", TEXT, "what it printed since"},
@@ -267,15 +259,16 @@ static const struct {
     {"result", "'$ref':'#/components/schemas/Result'", "what main() returned"},
     {"finished", "'$ref':'#/components/schemas/Run'", "the whole run record"},
 };
+const size_t stream_event_count = COUNT(stream_events);
 
 static void put_events(struct buffer *out)
 {
     put_literal(out, "'x-events':{");
-    for (size_t i = 0; i < COUNT(events); i++) {
-        buffer_print(out, "%s\"%s\":{", i ? "," : "", events[i].name);
-        put_member(out, "description", events[i].help);
+    for (size_t i = 0; i < stream_event_count; i++) {
+        buffer_print(out, "%s\"%s\":{", i ? "," : "", stream_events[i].name);
+        put_member(out, "description", stream_events[i].help);
         put_literal(out, ",'schema':{");
-        put_literal(out, events[i].schema);
+        put_literal(out, stream_events[i].schema);
         put_literal(out, "}}");
     }
     buffer_append(out, "}", 1);
@@ -297,12 +290,12 @@ static void put_content(struct buffer *out, const char *content_type, const char
 /* The errors once for each face: "error_400", "problem_400". */
 static void put_errors(struct buffer *out)
 {
-    for (size_t i = 0; i < COUNT(errors) * 2; i++) {
+    for (size_t i = 0; i < shared_error_count * 2; i++) {
         size_t row = i / 2;
         bool problem = i % 2;
-        buffer_print(out, "%s\"%s_%u\":{", i ? "," : "", problem ? "problem" : "error", errors[row].http);
-        put_member(out, "description", errors[row].help);
-        if (errors[row].retry)
+        buffer_print(out, "%s\"%s_%u\":{", i ? "," : "", problem ? "problem" : "error", shared_errors[row].http);
+        put_member(out, "description", shared_errors[row].help);
+        if (shared_errors[row].retry)
             put_literal(out, ",'headers':{'Retry-After':{'description':'seconds','schema':{'type':'integer'}}}");
         put_literal(out, ",'content':{");
         put_content(out, problem ? "application/problem+json" : "application/json", problem ? "Problem" : "Error");
@@ -344,11 +337,12 @@ static void put_answers(struct buffer *out, const struct route *route)
         buffer_append(out, ",", answer != route->answers);
         answer = put_status(out, answer);
     }
-    for (size_t i = 0; i < COUNT(errors); i++) {
-        bool possible = (!errors[i].body || route->method == METHOD_POST) && (!errors[i].key || !route->open);
-        if (possible && !has_own(route, errors[i].http))
-            buffer_print(out, ",\"%u\":{\"$ref\":\"#/components/responses/%s_%u\"}", errors[i].http,
-                         route->problem ? "problem" : "error", errors[i].http);
+    for (size_t i = 0; i < shared_error_count; i++) {
+        bool possible =
+            (!shared_errors[i].body || route->method == METHOD_POST) && (!shared_errors[i].key || !route->open);
+        if (possible && !has_own(route, shared_errors[i].http))
+            buffer_print(out, ",\"%u\":{\"$ref\":\"#/components/responses/%s_%u\"}", shared_errors[i].http,
+                         route->problem ? "problem" : "error", shared_errors[i].http);
     }
 }
 

@@ -70,9 +70,9 @@ static void bytes_text(uint64_t value, char *text, size_t size)
     snprintf(text, size, "%" PRIu64 " bytes", value);
 }
 
-char *limit_text(enum limit limit, uint64_t value, char *text, size_t size)
+char *unit_text(enum unit unit, uint64_t value, char *text, size_t size)
 {
-    switch (limit_table[limit].unit) {
+    switch (unit) {
     case UNIT_MILLISECONDS:
         milliseconds_text(value, text, size);
         break;
@@ -84,6 +84,11 @@ char *limit_text(enum limit limit, uint64_t value, char *text, size_t size)
         break;
     }
     return text;
+}
+
+char *limit_text(enum limit limit, uint64_t value, char *text, size_t size)
+{
+    return unit_text(limit_table[limit].unit, value, text, size);
 }
 
 const char *const unit_words[] = {[UNIT_MILLISECONDS] = " (milliseconds, or with ms, s, min)",

@@ -50,6 +50,7 @@ void limits_default(struct limits *limits);
 
 /* Value with its unit as messages show it: "10 s", "1.5 s", "256 MiB", "100 KiB", "64". Returns text. */
 char *limit_text(enum limit limit, uint64_t value, char *text, size_t size);
+char *unit_text(enum unit unit, uint64_t value, char *text, size_t size);
 
 /* The number that a person writes: "10s", "256MiB", "42"; a whole number and, where the unit has others, one of them.
  * Returns 0 or -1. */

@@ -9,7 +9,7 @@
 #include "keyfile.h"
 #include "listen.h"
 #include "log.h"
-#include "outcome.h"
+#include "manual.h"
 #include "scope.h"
 #include "settings.h"
 
@@ -30,13 +30,7 @@ static int policy(int argc, char **argv);
 static int key(int argc, char **argv);
 static int ready(int argc, char **argv);
 
-static const struct subcommand {
-    const char *name, *arguments, *help;
-    int (*main)(int argc, char **argv);
-    const char *options;      /* its own, beside the settings; NULL: none */
-    bool settings;            /* takes the settings */
-    void (*print)(FILE *out); /* the rest of its options; NULL: that was all */
-} subcommands[] = {
+static const struct subcommand subcommands[] = {
     {"serve", "[SETTINGS]", "serve HTTP: POST /execute, POST /v1/runs", serve,
      "  --check-config            check the configuration, print nothing, and exit\n", true},
     {"run", "FILE [OPTIONS]", "run one script; its result goes to standard output", run,
@@ -60,55 +54,22 @@ static const struct subcommand {
      true, keyfile_print_fields},
 };
 
-/* The manual page's source, for the build; its lists are the tables'. */
-static void manual(void)
+static void version(FILE *out, const struct subcommand *all, size_t count)
 {
-    puts(".TH SAFE-SCRIPT 1 \"\" \"safe-script " SAFE_SCRIPT_VERSION "\" \"User Commands\"\n"
-         ".SH NAME\nsafe-script \\- run untrusted Python scripts safely\n"
-         ".SH SYNOPSIS");
-    for (size_t i = 0; i < COUNT(subcommands); i++)
-        printf(".B safe-script %s\n%s\n.br\n", subcommands[i].name, subcommands[i].arguments);
-    puts(".SH DESCRIPTION\n"
-         "A client sends a script that defines main(); it runs in a jail of its own; the client gets what main() "
-         "returned, as "
-         "JSON, and what it printed. A run is a clone of a warm interpreter that is inside its jail before the script "
-         "reaches "
-         "it.\n.SH COMMANDS");
-    for (size_t i = 0; i < COUNT(subcommands); i++) {
-        printf(".TP\n.B %s %s\n%s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].help);
-        if (subcommands[i].options)
-            printf(".nf\n%s", subcommands[i].options);
-        if (subcommands[i].print)
-            subcommands[i].print(stdout);
-        if (subcommands[i].options)
-            puts(".fi");
-    }
-    puts(".SH SETTINGS\nEach is a flag, a variable (\\-\\-grace\\-ms: SAFE_SCRIPT_GRACE_MS) or a key of the "
-         "configuration file "
-         "([server] and [limits], key = value); the later wins: file, environment, flags. PORT=N is listen = "
-         "127.0.0.1:N, or with keys_file or open_to_all 0.0.0.0:N. An unknown name is an error everywhere.");
-    settings_print(stdout, true);
-    puts(".SH STATUSES\nHow a run ended, as a run record has it:");
-    for (int i = 0; i < STATUS_COUNT; i++)
-        printf(".TP\n.B %s\n%s\n", status_table[i].name, status_table[i].help);
-    puts(".SH LAYERS OF THE JAIL");
-    for (int i = 0; i < LAYER_COUNT; i++)
-        printf(".TP\n.B %s\n%s. Where it is missing: %s.\n", layer_names[i], layer_table[i].gives,
-               layer_table[i].takes_over);
-    puts(".SH SIGNALS\nSIGTERM and SIGINT: no new runs, those in flight end within the grace time, exit status 0. "
-         "Again: at once.\nSIGHUP: the settings are read again; what is in flight goes on under the old ones; a "
-         "configuration that is broken changes nothing, and the log says why.\n"
-         ".SH SERVICE MANAGER\nSockets passed as sd_listen_fds(3) has it are served instead of the listen setting; "
-         "connections wait on them while no server is ready. sd_notify(3) is told READY=1, RELOADING=1, STOPPING=1, "
-         "STATUS= and WATCHDOG=1.\n"
-         ".SH EXIT STATUS\n"
-         ".B run\nexits with 0 only for status ok, 1 for any other, 2 for usage.\n"
-         ".B doctor\nexits with 1 below the minimum.\n"
-         ".B serve\nexits with 0 after a signal, 1 when it cannot start, 2 for settings.\n"
-         ".SH EXAMPLES\n.nf\nsafe-script serve \\-\\-listen 127.0.0.1:9000 \\-\\-limits.wall_ms 30s\n"
-         "safe-script run script.py \\-\\-input '{\"n\": 3}'\n"
-         "curl \\-\\-data\\-binary @script.py \\-H 'Content-Type: text/x-python' http://127.0.0.1:8080/execute\n.fi");
+    (void)all, (void)count;
+    fputs("safe-script " SAFE_SCRIPT_VERSION "\n", out);
 }
+
+/* What it prints besides, the last three for the build. */
+static const struct {
+    const char *flag;
+    void (*print)(FILE *out, const struct subcommand *all, size_t count);
+} pages[] = {
+    {"--version", version},
+    {"--man", manual_program},
+    {"--man-configuration", manual_configuration},
+    {"--completion", manual_completion},
+};
 
 static void usage(FILE *out)
 {
@@ -129,7 +90,7 @@ static void usage_of(const struct subcommand *command)
     fputs("  --help                    show this\n", stdout);
     if (command->settings) {
         putchar('\n');
-        settings_print(stdout, false);
+        settings_print(stdout);
     }
 }
 
@@ -511,12 +472,10 @@ int main(int argc, char **argv)
     fill_standard_descriptors();
     use_file_capabilities();
     const char *name = argc > 1 ? argv[1] : "--help";
-    if (strcmp(name, "--version") == 0) {
-        puts("safe-script " SAFE_SCRIPT_VERSION);
-        return 0;
-    }
-    if (strcmp(name, "--man") == 0) {
-        manual();
+    for (size_t i = 0; i < COUNT(pages); i++) {
+        if (strcmp(name, pages[i].flag) != 0)
+            continue;
+        pages[i].print(stdout, subcommands, COUNT(subcommands));
         return 0;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {

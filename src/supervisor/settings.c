@@ -4,6 +4,7 @@
 #include "log.h"
 #include "origins.h"
 #include "scope.h"
+#include "setting_rows.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,29 +16,7 @@
 
 extern char **environ;
 
-enum kind {
-    KIND_TEXT,
-    KIND_ORIGINS,
-    KIND_SWITCH,
-    KIND_ENGINE,
-    KIND_LIST,
-    KIND_COUNT,
-    KIND_MILLISECONDS,
-    KIND_BYTES,
-    KIND_LEVEL,
-    KIND_FORMAT
-};
-
-/* One setting. `--grace-ms`, `SAFE_SCRIPT_GRACE_MS` and `grace_ms` in [server] all come from its key. */
-static const struct row {
-    const char *key;
-    enum kind kind;
-    size_t offset;
-    const char *initial; /* as a person would write it; NULL: chosen from the machine */
-    uint64_t least, most;
-    const char *help;
-    bool live; /* SIGHUP takes a new value; else only a restart does */
-} rows[] = {
+const struct setting_row setting_rows[] = {
 #define AT(field) offsetof(struct settings, field)
     {"listen", KIND_LIST, AT(listen), "127.0.0.1:8080", 0, 0,
      "ADDRESS:PORT, [ADDRESS]:PORT, tls:ADDRESS:PORT or unix:PATH; up to 8 times"},
@@ -98,8 +77,9 @@ static const struct row {
 #undef AT
 };
 
-/* What a section [environment NAME] may have, beside limits. */
-static const struct row environment_rows[] = {
+const size_t setting_row_count = COUNT(setting_rows);
+
+const struct setting_row environment_rows[] = {
 #define AT(field) offsetof(struct environment_settings, field)
     {"python", KIND_TEXT, AT(python), NULL, 0, 0, "its interpreter (default: the server's)"},
     {"path", KIND_TEXT, AT(path), NULL, 0, 0,
@@ -115,6 +95,8 @@ static const struct row environment_rows[] = {
      "a zygote that no script has needed for so long is put away, unless warm is yes", true},
 #undef AT
 };
+
+const size_t environment_row_count = COUNT(environment_rows);
 
 static int refuse(struct settings *settings, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -156,6 +138,15 @@ static int set_choice(struct settings *settings, const char *where, const char *
 
 static const char *const switch_names[] = {"no", "yes", NULL};
 
+const char *const *setting_choices(enum setting_kind kind)
+{
+    static const char *const *const names[] = {[KIND_SWITCH] = switch_names,
+                                               [KIND_ENGINE] = engine_names,
+                                               [KIND_LEVEL] = log_level_names,
+                                               [KIND_FORMAT] = log_format_names};
+    return kind < COUNT(names) ? names[kind] : NULL;
+}
+
 static int set_origins(struct settings *settings, const char *where, const char *text)
 {
     char reason[300];
@@ -164,9 +155,14 @@ static int set_origins(struct settings *settings, const char *where, const char 
     return fault ? refuse(settings, where, "%s", fault) : 0;
 }
 
+enum unit setting_unit(enum setting_kind kind)
+{
+    return kind == KIND_MILLISECONDS ? UNIT_MILLISECONDS : kind == KIND_BYTES ? UNIT_BYTES : UNIT_COUNT;
+}
+
 /* `owner` is what the row's offset is of. */
-static int set_row(struct settings *settings, void *owner, const char *where, const struct row *row, const char *text,
-                   bool first)
+static int set_row(struct settings *settings, void *owner, const char *where, const struct setting_row *row,
+                   const char *text, bool first)
 {
     char *field = (char *)owner + row->offset;
     if (!*text)
@@ -197,9 +193,7 @@ static int set_row(struct settings *settings, void *owner, const char *where, co
     case KIND_BYTES:
         break;
     }
-    static const enum unit units[] = {
-        [KIND_COUNT] = UNIT_COUNT, [KIND_MILLISECONDS] = UNIT_MILLISECONDS, [KIND_BYTES] = UNIT_BYTES};
-    return set_number(settings, where, units[row->kind], text, row->least, row->most, (uint64_t *)(void *)field);
+    return set_number(settings, where, setting_unit(row->kind), text, row->least, row->most, (uint64_t *)(void *)field);
 }
 
 static int set_limit(struct settings *settings, struct limits *limits, const char *where, enum limit limit,
@@ -234,14 +228,14 @@ static int set(struct settings *settings, const char *where, bool limit, const c
         }
         return 1;
     }
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        if (!same(rows[i].key, name, length))
+    for (size_t i = 0; i < setting_row_count; i++) {
+        if (!same(setting_rows[i].key, name, length))
             continue;
         if (!text)
             return refuse(settings, where, "needs a value");
         bool first = !(*seen & (UINT64_C(1) << i));
         *seen |= UINT64_C(1) << i;
-        return set_row(settings, settings, where, &rows[i], text, first);
+        return set_row(settings, settings, where, &setting_rows[i], text, first);
     }
     return 1;
 }
@@ -286,7 +280,7 @@ struct environment_settings *settings_add_environment(struct settings *settings,
         return NULL;
     struct environment_settings *environment = &settings->environments[settings->environment_count++];
     *environment = (struct environment_settings){.name = name};
-    for (size_t i = 0; i < COUNT(environment_rows); i++) {
+    for (size_t i = 0; i < environment_row_count; i++) {
         if (environment_rows[i].initial)
             set_row(settings, environment, "default", &environment_rows[i], environment_rows[i].initial, true);
     }
@@ -331,7 +325,7 @@ static int set_environment(struct settings *settings, const char *where, const c
     struct environment_settings *environment = environment_named(settings, where, environment_name);
     if (!environment)
         return -1;
-    for (size_t i = 0; i < COUNT(environment_rows); i++) {
+    for (size_t i = 0; i < environment_row_count; i++) {
         if (strcmp(environment_rows[i].key, name) == 0)
             return set_row(settings, environment, where, &environment_rows[i], text, true)
                        ? -1
@@ -513,8 +507,9 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
 {
     *settings = (struct settings){0};
     limits_default(&settings->limits);
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        if (rows[i].initial && set_row(settings, settings, "default", &rows[i], rows[i].initial, true))
+    for (size_t i = 0; i < setting_row_count; i++) {
+        if (setting_rows[i].initial &&
+            set_row(settings, settings, "default", &setting_rows[i], setting_rows[i].initial, true))
             return -1;
     }
     const char *path = config_path(argc, argv);
@@ -528,7 +523,7 @@ int settings_load(struct settings *settings, int argc, char **argv, struct rest 
     return settings->listen_count ? 0 : listen_on_port(settings);
 }
 
-static bool row_differs(const struct row *row, const struct settings *one, const struct settings *other)
+static bool row_differs(const struct setting_row *row, const struct settings *one, const struct settings *other)
 {
     const char *field = (const char *)one + row->offset, *with = (const char *)other + row->offset;
     if (row->kind == KIND_TEXT) {
@@ -546,8 +541,8 @@ static bool row_differs(const struct row *row, const struct settings *one, const
 
 void settings_keep_fixed(struct settings *fresh, const struct settings *old, void (*changed)(const char *key))
 {
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        const struct row *row = &rows[i];
+    for (size_t i = 0; i < setting_row_count; i++) {
+        const struct setting_row *row = &setting_rows[i];
         if (row->live || !row_differs(row, fresh, old))
             continue;
         changed(row->key);
@@ -557,51 +552,5 @@ void settings_keep_fixed(struct settings *fresh, const struct settings *old, voi
         memcpy((char *)fresh + row->offset, (const char *)old + row->offset, size);
         if (row->kind == KIND_LIST)
             fresh->listen_count = old->listen_count;
-    }
-}
-
-/* "--grace-ms" or "--limits.wall_ms", then what it is; in troff its hyphens are minus signs. */
-static void print_entry(FILE *out, bool manual, const char *prefix, const char *key, const char *help,
-                        const char *initial, bool live)
-{
-    char name[40];
-    snprintf(name, sizeof name, "%s%s", prefix, key);
-    for (char *c = name; strncmp(prefix, "--", 2) == 0 && !strchr(prefix, '.') && *c; c++)
-        *c = *c == '_' ? '-' : *c;
-    if (manual)
-        fprintf(out, ".TP\n.B %s%s\n%s", *name == '-' ? "\\-\\-" : "", *name == '-' ? name + 2 : name, help);
-    else
-        fprintf(out, "  %-26s%s", name, help);
-    if (initial)
-        fprintf(out, " (default %s)", initial);
-    fputs(live ? "\n" : " [restart]\n", out);
-}
-
-void settings_print(FILE *out, bool manual)
-{
-    if (!manual)
-        fputs("Settings (flag --grace-ms, variable SAFE_SCRIPT_GRACE_MS, or grace_ms in [server] of the file; SIGHUP "
-              "has\n"
-              "all but those with [restart] read again):\n",
-              out);
-    print_entry(out, manual, "--", "config", "read this configuration file (also SAFE_SCRIPT_CONFIG)", NULL, false);
-    for (size_t i = 0; i < COUNT(rows); i++)
-        print_entry(out, manual, "--", rows[i].key, rows[i].help, rows[i].initial, rows[i].live);
-    fputs(manual ? ".SS Environments\nIn sections [environment NAME] of the configuration file; a request names one, "
-                   "or gets the environment \"default\".\n"
-                 : "Environments (sections [environment NAME] of the file; beside these the limits of its runs, as "
-                   "memory_bytes):\n",
-          out);
-    for (size_t i = 0; i < COUNT(environment_rows); i++)
-        print_entry(out, manual, manual ? "" : "  ", environment_rows[i].key, environment_rows[i].help,
-                    environment_rows[i].initial, environment_rows[i].live);
-    if (!manual)
-        fputs("Limits of each run (flag --limits.wall_ms, variable SAFE_SCRIPT_LIMITS_WALL_MS, or [limits] in the "
-              "file):\n",
-              out);
-    for (int i = 0; i < LIMIT_COUNT; i++) {
-        char value[40];
-        print_entry(out, manual, "--limits.", limit_table[i].name, limit_table[i].help,
-                    limit_text((enum limit)i, limit_table[i].initial, value, sizeof value), true);
     }
 }

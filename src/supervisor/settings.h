@@ -76,7 +76,16 @@ struct limits settings_limits_most(const struct settings *settings);
 /* Adds an environment, with what it has where no section says otherwise; NULL: there are as many as there can be. */
 struct environment_settings *settings_add_environment(struct settings *settings, const char *name);
 
-/* Prints the table as the --help of subcommands has it, or as the manual page's source (troff). */
-void settings_print(FILE *out, bool manual);
+/* Prints the tables as the --help of subcommands has them; as items of the manual pages (troff), by flag or by section
+ * of the file with what values they take: setting_pages.c. */
+void settings_print(FILE *out);
+void settings_print_flags_page(FILE *out);
+void settings_print_file_page(FILE *out);
+
+/* For a shell's completion: the flags with a blank between two; then the patterns of a `case` of those that take a
+ * value, where a file's name is completed by `files`, one of some words put into $words, and nothing known done by
+ * `others`. */
+void settings_print_flags(FILE *out);
+void settings_print_values(FILE *out, const char *indent, const char *files, const char *others);
 
 #endif

@@ -279,11 +279,13 @@ def make_search():
 
 def renewals():
     """What every run must have of its own and a clone of a warm interpreter has in common with its siblings. The random
-    module does this itself, in a fork hook; OpenSSL knows a fork by its pid, and every run's is 1."""
+    module does this in a fork hook, which is not called; OpenSSL knows a fork by its pid, and every run's is 1."""
     import os
+    import random
     import threading
 
     modules = sys.modules
+    yield random.seed
     if hasattr(threading.Thread, "_set_native_id"):
         yield threading.main_thread()._set_native_id  # which CPython forgets after a fork
     if "numpy.random" in modules:
@@ -296,6 +298,28 @@ def renewals():
         yield lambda: vars(modules["uuid"]).update(_last_timestamp=None, _node=None)
     if "multiprocessing.process" in modules:
         yield lambda: setattr(modules["multiprocessing.process"].current_process(), "authkey", os.urandom(32))
+
+
+# Whose fork hooks a clone has no need of. Random numbers are renewed above; the others' make new locks of those that another
+# thread may hold, and a zygote has none.
+FORK_HOOKS = {"random", "threading", "logging", "concurrent.futures.thread", "asyncio.events", "_thread"}
+
+
+def fork_hooks():
+    """Whether a library of the operator's wants to be told of a fork. The interpreter says to nobody what it calls then, but
+    keeps it in lists."""
+    import gc
+    import os
+
+    def mark():
+        pass
+
+    os.register_at_fork(before=mark, after_in_child=mark, after_in_parent=mark)
+    lists = [each for each in gc.get_referrers(mark) if type(each) is list and (each[0] is mark or each[-1] is mark)]
+    for each in lists:
+        each.remove(mark)
+    owners = [getattr(hook, "__module__", None) or type(hook.__self__).__module__ for each in lists for hook in each]
+    return len(lists) != 3 or not FORK_HOOKS.issuperset(owners)
 
 
 def make_settle():
@@ -347,6 +371,7 @@ def tools(names):
         "renew": tuple(renewals()),
         "calm": tuple(calming()),
         "threads": threading.active_count(),
+        "fork_hooks": fork_hooks(),
         "rehearsal": compile("".join(REHEARSALS.get(name, "") for name in names), "script.py", "exec"),
     }
 

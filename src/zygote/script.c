@@ -20,7 +20,8 @@ static const char file_name[] = "script.py";
 /* The bootstrap's tools: a row says where one is kept. */
 static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
     *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
-    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_settle, *tool_rehearsal;
+    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_fork_hooks, *tool_settle,
+    *tool_rehearsal;
 
 static const struct {
     const char *name;
@@ -43,6 +44,7 @@ static const struct {
     {"renew", &tool_renew},
     {"calm", &tool_calm},
     {"threads", &tool_threads},
+    {"fork_hooks", &tool_fork_hooks},
     {"settle", &tool_settle},
     {"rehearsal", &tool_rehearsal},
 };
@@ -77,6 +79,11 @@ size_t script_threads(void)
     size_t count = PyLong_AsSize_t(tool_threads);
     PyErr_Clear();
     return count;
+}
+
+bool script_has_fork_hooks(void)
+{
+    return tool_fork_hooks != Py_False;
 }
 
 /* Calls each of a tuple of callables without arguments; what they raise is dropped. */

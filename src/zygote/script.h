@@ -31,6 +31,9 @@ int script_capture(PyObject *tools, struct fault *fault);
 /* How many threads Python knows of, as the bootstrap counted them. */
 size_t script_threads(void);
 
+/* Whether a library wants to be told before and after a fork. */
+bool script_has_fork_hooks(void);
+
 /* In a clone: random numbers of its own for every library that keeps state. */
 void script_renew(void);
 

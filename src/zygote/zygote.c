@@ -1,7 +1,10 @@
 /* The zygote: a warm interpreter that clones itself on order. The extension module `_safe_script`.
  *
  * It believes the supervisor, whose messages come through the wire table, and reads no byte that a script wrote. Its
- * only thread takes orders for ever; no Python code runs there but the fork hooks of the libraries. */
+ * only thread takes orders for ever; no Python code runs there but the fork hooks of libraries that are not Python's.
+ *
+ * The interpreter is not told of a clone unless there are such hooks. What it would do is for the locks and the states
+ * of other threads, of which there are none (clone_check_threads()), and costs a clone half of all its page faults. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -48,14 +51,18 @@ static void spawn(struct wire_message *order)
 {
     struct wire_message answer = {.type = WIRE_SPAWNED, .spawned = {.slot = order->spawn.slot}};
     int cgroup = order->spawn.has_cgroup ? order->fds[SPAWN_CGROUP] : -1, pidfd = -1;
-    PyOS_BeforeFork();
+    bool told = script_has_fork_hooks();
+    if (told)
+        PyOS_BeforeFork();
     pid_t pid = clone_run(jail_clone_flags(&plan), cgroup, &pidfd);
     int error = errno;
     if (pid == 0) {
-        PyOS_AfterFork_Child();
+        if (told)
+            PyOS_AfterFork_Child();
         child_run(&plan, order);
     }
-    PyOS_AfterFork_Parent();
+    if (told)
+        PyOS_AfterFork_Parent();
     wire_close_fds(order); /* at once: the next clone must not have this one's pipes */
     if (pid < 0) {
         answer = (struct wire_message){.type = WIRE_SPAWN_FAILED, .spawn_failed = {.slot = answer.spawned.slot}};

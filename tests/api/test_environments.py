@@ -184,6 +184,27 @@ def test_modules_are_warm_where_the_section_says_so_and_nowhere_else(configured,
     assert paths[0] == paths[1]
 
 
+HOOKED = """
+import os
+told = []
+os.register_at_fork(before=lambda: told.append("before"), after_in_child=lambda: told.append("child"),
+                    after_in_parent=lambda: told.append("parent"))
+"""
+
+
+def test_a_library_that_wants_to_know_of_forks_is_told_of_each_clone(configured, packages):
+    """A run may hear of the clones before it, whose zygote was told of them, but of itself as the child."""
+    (packages / "tiny_warm.py").write_text(HOOKED)
+    server, _ = configured(f"[environment tiny]\npath = {packages}\npreload = tiny_warm\nwarm = yes\n")
+    until(server, "tiny", "up")
+    script = "import tiny_warm\nimport random\ndef main():\n    return {'told': tiny_warm.told, 'n': random.getrandbits(128)}\n"
+    results = [server.run(script, environment="tiny")["result"] for _ in range(3)]
+    for told in (result["told"] for result in results):
+        assert told[-2:] == ["before", "child"]
+        assert told[:-2] == ["before", "parent"] * (len(told) // 2 - 1)
+    assert len({result["n"] for result in results}) == 3
+
+
 def test_a_venv(configured, public_dir):
     top = public_dir / "venv"
     made = subprocess.run(["/usr/bin/python3", "-I", "-m", "venv", "--without-pip", top], capture_output=True)

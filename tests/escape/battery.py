@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,8 +61,13 @@ class World:
 
     def processes(self, server):
         """All of the server's, when the pool is full and nothing runs."""
-        harness.wait_until(lambda: sum(map(harness.is_python, harness.descendants(server.pid))) == 1 + POOL, "a full pool")
+        harness.wait_until(lambda: self.slots(server) == {"waiting": POOL}, "a full pool")
         return harness.descendants(server.pid)
+
+    def slots(self, server):
+        """How many jails are in each state; those that there are none in are left out."""
+        lines = re.findall(r'^safe_script_slots\{state="(\w+)"\} ([1-9]\d*)$', server.request("GET", "/metrics").body.decode(), re.MULTILINE)
+        return {state: int(number) for state, number in lines if state != "free"}
 
     def snapshot(self):
         """Every byte, mode and time of it, and of what all runs share."""

@@ -2,7 +2,7 @@
 """Says itself, by a system call, what the jail's code says once the report is written: the run has ended, and well."""
 CLASS = "forged result or status"
 RIGHT = "K"
-STATUS = ("exited",)
+STATUS = ("exited", "script_error")  # nobody is asked for it where another tool makes the jail
 STOPS = {"front": "no report, no result"}
 
 

@@ -133,18 +133,20 @@ def main(names):
 
 
 @pytest.fixture
-def own_server(start_server, mode):
-    return start_server("--pool", "2", "--limits.wall_ms", "200s", user=mode == "user")
+def own_server(start_server, mode, public_dir):
+    """With a second environment, whose zygote is another."""
+    (public_dir / "config.ini").write_text("[environment other]\nwarm = yes\npool = 1\n", encoding="ascii")
+    return start_server("--config", public_dir / "config.ini", "--pool", "2", "--limits.wall_ms", "200s", user=mode == "user")
 
 
 def boxes():
     return [path for place in ("/dev/shm", "/tmp", "/var/tmp") for path in glob.glob(f"{place}/safe-script-box-*")]
 
 
-def attack(server, seconds):
-    """An attacker's record while a victim lives for some seconds, and the victim's."""
+def attack(server, seconds, environment):
+    """An attacker's record while a victim lives for some seconds in that environment, and the victim's."""
     mark = "a-mark-of-the-victim"
-    victim = background(server.run, VICTIM, input={"mark": mark, "seconds": seconds})
+    victim = background(server.run, VICTIM, input={"mark": mark, "seconds": seconds}, environment=environment)
     during = []
     while not victim.done():
         others = [process.pid for process in descendants(server.pid)]
@@ -155,9 +157,10 @@ def attack(server, seconds):
     return lived["result"], [each["result"] for each in during]
 
 
-def test_a_run_reaches_nothing_of_another(own_server):
+@pytest.mark.parametrize("environment", ["default", "other"])
+def test_a_run_reaches_nothing_of_another(own_server, environment):
     for seconds in (2, 8, 32, 128):
-        lived, during = attack(own_server, seconds)
+        lived, during = attack(own_server, seconds, environment)
         assert (lived["signals"], lived["files"], lived["content"], lived["limits"]) == ([], True, "secret of the victim", True)
         if any(lived["since"] < each["since"] and each["until"] < lived["until"] for each in during):
             return

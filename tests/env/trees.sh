@@ -2,20 +2,32 @@
 
 trees=${SAFE_SCRIPT_TREES:-/var/tmp/safe-script-trees}
 
-# tree SUITE: a minimal Debian, with this machine's way to the packages, and a clone of this repository in /src
-tree() {
-    local suite=$1 dir=$trees/$1
-    if [ ! -f "$dir/.whole" ]; then
-        rm -rf --one-file-system "$dir"
+# fresh SUITE DIR: a minimal Debian that nothing was done to, with this machine's way to the packages, and a clone of this repository
+# in /src
+fresh() {
+    local base=$trees/base-$1 dir=$2
+    if [ ! -f "$base/.whole" ]; then
+        rm -rf --one-file-system "$base"
         mkdir -p "$trees"
-        debootstrap --variant=minbase "$suite" "$dir" >"$trees/$suite.log" 2>&1 || { tail -20 "$trees/$suite.log" >&2; return 1; }
-        touch "$dir/.whole"
+        debootstrap --variant=minbase "$1" "$base" >"$trees/$1.log" 2>&1 || { tail -20 "$trees/$1.log" >&2; return 1; }
+        touch "$base/.whole"
     fi
+    rm -rf --one-file-system "$dir"
+    cp -a "$base" "$dir" && ready_tree "$dir"
+}
+
+ready_tree() {
+    local dir=$1
     cp /etc/resolv.conf /etc/hosts "$dir/etc/" 2>/dev/null
     cp /etc/apt/apt.conf.d/*registry* "$dir/etc/apt/apt.conf.d/" 2>/dev/null
     mkdir -p "$dir/usr/local/share" && cp -r /usr/local/share/ca-certificates "$dir/usr/local/share/" 2>/dev/null
     rm -rf --one-file-system "$dir/src" "$dir/.built"
     git clone -q "$top" "$dir/src"
+}
+
+# tree SUITE: the same, with what was installed in it before
+tree() {
+    if [ -f "$trees/$1/.whole" ]; then ready_tree "$trees/$1"; else fresh "$1" "$trees/$1"; fi
 }
 
 # in_tree ROOT DIR COMMAND: in mount and pid namespaces of its own, so that nothing is left on the machine. ROOT is "chroot", as people

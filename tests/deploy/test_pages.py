@@ -1,4 +1,5 @@
 """The manual pages and bash's completion, as they are built: well formed, and with all that the program knows."""
+import email.utils
 import json
 import os
 import pathlib
@@ -99,7 +100,26 @@ def test_one_version_and_date_everywhere():
         assert f'"safe-script {version}"' in title
         date = date or title.split('"')[1]
         assert title.split('"')[1] == date
+    package = (REPOSITORY / "debian/changelog").read_text()
+    assert package.startswith(f"safe-script ({version}) ")
+    assert date == time.strftime("%Y-%m-%d", email.utils.parsedate(re.search(r"^ -- .*>  (.*)$", package, re.MULTILINE)[1]))
     assert re.search(rf"^## {re.escape(version)}$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+# ---- the picture ----
+
+
+def test_the_picture_is_what_its_source_draws():
+    drawn = subprocess.run(["/usr/bin/python3", "-I", REPOSITORY / "doc/processes.py"], capture_output=True, text=True, check=True).stdout
+    assert (REPOSITORY / "doc/processes.svg").read_text() == drawn
+
+
+def test_the_picture_has_the_processes_that_the_table_has():
+    table = (REPOSITORY / "doc/ARCHITECTURE.md").read_text().split("| process |")[1].split("\n\n")[0]
+    named = set(re.findall(r'class="name">(safe-[a-z-]+|zygote|run)\b', (REPOSITORY / "doc/processes.svg").read_text()))
+    assert {"safe-script", "safe-starter", "safe-script-http", "safe-script-tls", "zygote", "run"} == named
+    for name in named:
+        assert re.search(rf"(`|^\| ){name}\b", table, re.MULTILINE), name
 
 
 # ---- completion ----

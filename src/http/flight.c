@@ -242,6 +242,18 @@ static bool heed(struct front *front, struct flight *flight, const struct exchan
     return !kept || keep(front, flight, exchange->owner);
 }
 
+/* Who it is to the queue. */
+static uint32_t owner_of(const struct connection *connection)
+{
+    uint64_t owner = connection->exchange.owner;
+    return owner ? (uint32_t)owner : connection->owner;
+}
+
+static struct full *full_for(struct front *front, uint32_t owner)
+{
+    return &front->full[owner % FULL_KNOWN];
+}
+
 static void send_off(struct front *front, struct flight *flight)
 {
     if (!tell_run(front, flight))
@@ -258,6 +270,13 @@ void flight_start(struct front *front, struct connection *connection)
         exchange_refuse(connection, 503, 1, "the server is stopping");
         return;
     }
+    /* Under overload most requests end here, at next to no cost to those that are served. */
+    const struct full *full = full_for(front, owner_of(connection));
+    if (full->since == front->room && full->owner == owner_of(connection)) {
+        exchange_refuse(connection, 429, full->retry_after_s, "the queue is full: try again in %u s",
+                        full->retry_after_s);
+        return;
+    }
     struct flight *flight = flight_new(front, exchange->owner);
     if (flight && request_parse(body, exchange->content_type, &front->environments, &exchange->limits, flight->nonce,
                                 &request, &error)) {
@@ -269,7 +288,7 @@ void flight_start(struct front *front, struct connection *connection)
         flight->client = connection;
         memcpy(flight->key, exchange->key, sizeof flight->key);
         memcpy(flight->request_id, exchange->request_id, sizeof flight->request_id);
-        flight->owner = exchange->owner ? (uint32_t)exchange->owner : connection->owner;
+        flight->owner = owner_of(connection);
         connection->exchange.flight = flight;
         send_off(front, flight);
     } else {
@@ -533,6 +552,7 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         const char *text;
     } rows[] = {
         [REFUSED_FULL] = {429, "the queue is full"},
+        [REFUSED_CROWDED] = {429, "the queue is full"},
         [REFUSED_RATE] = {429, "the key's rate is spent"},
         [REFUSED_KEY] = {403, "this key is not valid here"},
         [REFUSED_LATE] = {429, "no place came free in time"},
@@ -542,6 +562,8 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
     };
     size_t row = refused->reason < COUNT(rows) ? refused->reason : REFUSED_BROKEN;
     unsigned retry_after_s = refused->retry_after_s ? refused->retry_after_s : 1;
+    if (refused->reason == REFUSED_FULL)
+        *full_for(front, flight->owner) = (struct full){flight->owner, retry_after_s, front->room};
     if (flight->client) {
         if (refused->reason == REFUSED_KEY)
             exchange_refuse(flight->client, rows[row].http, 0, "%s", rows[row].text);
@@ -556,7 +578,7 @@ static void on_refused(struct front *front, struct flight *flight, const struct 
         flight->facts.cause = CAUSE_LOST;
         flight_finish(front, flight);
         return;
-    } else if (flight->probe && (refused->reason == REFUSED_FULL || refused->reason == REFUSED_LATE)) {
+    } else if (flight->probe && (refused->reason == REFUSED_CROWDED || refused->reason == REFUSED_LATE)) {
         probe_put_off(front);
     } else if (flight->probe) {
         probe_over(front, rows[row].text);

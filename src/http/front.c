@@ -141,6 +141,8 @@ static void supervisor_ready(struct front *front, struct watch *watch, uint32_t 
             wire_close_fds(&message);
         } else if (message.type == WIRE_STATE && message.state.serving <= SERVING_DRAINING) {
             take_state(front, &message.state);
+        } else if (message.type == WIRE_ROOM) {
+            front->room++;
         } else if (message.type == WIRE_STATS) {
             scrape_answer(front, &message.stats);
         } else if (message.type == WIRE_QUEUED || message.type == WIRE_STARTED || message.type == WIRE_OUTCOME ||
@@ -289,6 +291,7 @@ static int front_open(struct front *front, struct wire_message *setup)
     if (take_setup(front, &setup->setup, offers))
         return -1;
     front->now_ms = front_clock_us() / 1000;
+    front->room = 1;
     front->supervisor_watch.ready = supervisor_ready;
     front->mhd_watch.ready = mhd_ready;
     MHD_set_panic_func(mhd_panic, NULL);

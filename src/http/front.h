@@ -384,6 +384,14 @@ struct constant {
 
 enum constant_answer { CONSTANT_HEALTHY, CONSTANT_JAIL, CONSTANT_INDEX, CONSTANT_OPENAPI, CONSTANT_COUNT };
 
+/* An owner whose runs need not ask for a place in the queue: there is none. */
+struct full {
+    uint32_t owner, retry_after_s;
+    uint64_t since; /* the front's `room` then: true while that is the same */
+};
+
+enum { FULL_KNOWN = 256 };
+
 struct front {
     struct watch supervisor_watch; /* first: front_ready() is given this member */
     int supervisor, epoll;
@@ -422,8 +430,10 @@ struct front {
     uint64_t buffered;
     struct flight **flights; /* by the low half of their id */
     size_t flight_capacity;
-    size_t flight_next;        /* where the search for a free place begins */
-    uint32_t flight_last;      /* the high half of the last id given */
+    size_t flight_next;   /* where the search for a free place begins */
+    uint32_t flight_last; /* the high half of the last id given */
+    uint64_t room;        /* how often the queue has had room again; not 0 */
+    struct full full[FULL_KNOWN];
     struct flight_list unsent; /* WIRE_RUN found no room */
     struct flight_list young;  /* started so lately that its pipes are not watched yet */
     struct runs runs;

@@ -27,6 +27,7 @@ static const struct wire_row {
     [WIRE_STARTED] = {"STARTED", LINK_FRONT, DOWN, sizeof(struct wire_started), 3, 3},
     [WIRE_OUTCOME] = {"OUTCOME", LINK_FRONT, DOWN, sizeof(struct wire_outcome), 0, 0},
     [WIRE_REFUSED] = {"REFUSED", LINK_FRONT, DOWN, sizeof(struct wire_refused), 0, 0},
+    [WIRE_ROOM] = {"ROOM", LINK_FRONT, DOWN, sizeof(struct wire_empty), 0, 0},
     [WIRE_ASK_STATS] = {"ASK_STATS", LINK_FRONT, UP, sizeof(struct wire_empty), 0, 0},
     [WIRE_STATS] = {"STATS", LINK_FRONT, DOWN, sizeof(struct wire_stats), 0, 0},
     [WIRE_WARM] = {"WARM", LINK_ZYGOTE, DOWN, sizeof(struct wire_warm), 0, 0},

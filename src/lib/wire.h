@@ -40,6 +40,7 @@ enum wire_type {
                        had to be started anew: forget what the first one wrote */
     WIRE_OUTCOME,   /* supervisor → front: the whole jail is dead; the pipes end. Last word on this id */
     WIRE_REFUSED,   /* supervisor → front: not run at all. Last word on this id */
+    WIRE_ROOM,      /* supervisor → front: for whom the queue was full it may not be any more */
     WIRE_ASK_STATS, /* front → supervisor: what have you counted? */
     WIRE_STATS,     /* supervisor → front: the answer */
     WIRE_WARM,      /* supervisor → zygote: once, first: what it is to import */
@@ -67,7 +68,8 @@ enum wire_type {
 enum serving { SERVING_STARTING, SERVING_READY, SERVING_DRAINING };
 
 enum refusal {
-    REFUSED_FULL,     /* the queue is full: 429 */
+    REFUSED_FULL,     /* the queue is full for all of its owner's, until ROOM: 429 */
+    REFUSED_CROWDED,  /* the queue has no place for this one, or none any more: 429 */
     REFUSED_LATE,     /* it waited in the queue for too long: 429 */
     REFUSED_RATE,     /* its owner's rate is spent: 429 */
     REFUSED_KEY,      /* its owner may ask for nothing any more: 403 */

@@ -245,6 +245,8 @@ struct engine {
     uint64_t memory_room, memory_held; /* by limits: of all runs at once; of those that run */
 
     struct run_queue queue;
+    bool full_told;                  /* the front knows of somebody for whom it is full … */
+    uint64_t left;                   /* … since when so many had left it */
     struct run *parked[PARKED_MOST]; /* their turn has come, and they wait for a jail of their own */
     unsigned parked_count;
     struct owner owners[OWNER_ROWS];
@@ -415,6 +417,8 @@ void runs_orphan(struct engine *engine); /* the front has gone, and their client
 void runs_refuse(struct engine *engine); /* those that have waited for too long, or that no jail will be had for */
 struct run *run_waiting(const struct engine *engine); /* any that waits; NULL: none does */
 uint64_t runs_waiting(const struct engine *engine);
+/* The front, which refuses by itself for whom there was no room, is told that there may be some. */
+void runs_tell_room(struct engine *engine);
 /* The limits have changed: what has not begun gets no more than they give. */
 void runs_bound(struct engine *engine);
 uint64_t runs_deadline(const struct engine *engine); /* UINT64_MAX: none */

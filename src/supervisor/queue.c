@@ -121,6 +121,7 @@ static void wait_leave(struct run_queue *queue, struct queue_entry *entry)
     if (!entry->promised)
         list_leave(&owner->share, entry, IN_SHARE);
     queue->length--;
+    queue->left++;
     queue->in_lane[entry->lane]--;
     owner->waiting--;
     queue->promised -= entry->promised;

@@ -83,6 +83,7 @@ struct queue_owner {
 
 struct run_queue {
     uint32_t length, promised, most;
+    uint64_t left;                /* how many have ever left it */
     uint32_t in_lane[LANE_COUNT]; /* that wait there */
     struct ranks turns[LANE_COUNT], sizes;
     struct entry_list waiting[2]; /* [1]: the promised */

@@ -83,7 +83,7 @@ static uint32_t queue_lasts_s(const struct engine *engine)
 static void refuse(struct engine *engine, uint64_t id, enum refusal reason, uint64_t retry_us)
 {
     struct wire_message message = {.type = WIRE_REFUSED, .refused = {.id = id, .reason = reason}};
-    bool queue = reason == REFUSED_FULL || reason == REFUSED_LATE;
+    bool queue = reason == REFUSED_FULL || reason == REFUSED_CROWDED || reason == REFUSED_LATE;
     message.refused.retry_after_s = queue ? queue_lasts_s(engine) : (uint32_t)((retry_us + 999999) / 1000000);
     front_send(engine, &message);
 }
@@ -312,11 +312,13 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
     *reason = owner ? REFUSED_RATE : REFUSED_KEY;
     if (!owner || (*retry_us = owner_wait_us(owner, now_us())))
         return -1;
-    *reason = REFUSED_FULL;
+    *reason = REFUSED_CROWDED;
     struct run *run = run_new(engine, &message->run, owner);
     if (!run)
         return -1;
     if (!run_add(engine, run, owner, &ousted)) {
+        if (!run->probe && !run->entry.promised)
+            *reason = REFUSED_FULL;
         free(run);
         return -1;
     }
@@ -327,7 +329,7 @@ static int run_accept(struct engine *engine, struct wire_message *message, enum 
         run->input = take_fd(&message->fds[1]);
     *find(engine, run->id) = run;
     if (ousted)
-        run_refuse(engine, (struct run *)ousted, REFUSED_FULL);
+        run_refuse(engine, (struct run *)ousted, REFUSED_CROWDED);
     if (message->run.tell_queued)
         front_send(engine, &(struct wire_message){.type = WIRE_QUEUED, .queued = {.id = run->id}});
     return 0;
@@ -337,9 +339,23 @@ static void run_asked(struct engine *engine, struct wire_message *message)
 {
     enum refusal reason;
     uint64_t retry_us = 0;
-    if (run_accept(engine, message, &reason, &retry_us))
+    if (run_accept(engine, message, &reason, &retry_us)) {
         refuse(engine, message->run.id, reason, retry_us);
+        if (reason == REFUSED_FULL && !engine->full_told) {
+            engine->full_told = true;
+            engine->left = engine->queue.left;
+        }
+    }
     wire_close_fds(message);
+}
+
+/* What a full queue holds changes only when something leaves it, or when it may hold more. */
+void runs_tell_room(struct engine *engine)
+{
+    if (!engine->full_told || (engine->left == engine->queue.left && engine->queue.length >= engine->queue.most))
+        return;
+    engine->full_told = false;
+    front_send(engine, &(struct wire_message){.type = WIRE_ROOM});
 }
 
 /* What the front may have a run killed for. Past the deadline it is our own clock that has failed. */
@@ -427,7 +443,7 @@ void front_event(struct engine *engine)
             continue;
         if (result == WIRE_STARVED && message.type == WIRE_RUN) {
             engine_starved(engine, "a request");
-            refuse(engine, message.run.id, REFUSED_FULL, 0);
+            refuse(engine, message.run.id, REFUSED_CROWDED, 0);
             continue;
         }
         if (result == WIRE_OK)

@@ -312,6 +312,7 @@ void engine_balance(struct engine *engine)
     start_queued(engine);
     drop_odd_slots(engine);
     runs_refuse(engine);
+    runs_tell_room(engine);
     for (size_t i = 0; i < engine->environment_count; i++) {
         if (environment_is_needed(engine, &engine->environments[i], engine->now_us))
             refill(engine, &engine->environments[i]);

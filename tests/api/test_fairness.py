@@ -58,6 +58,37 @@ def test_a_full_queue_has_room_for_who_has_nothing_in_it(start_server):
         assert set(statuses) == {200, 429} and statuses.count(200) >= 3
 
 
+def test_who_was_refused_is_not_once_there_is_room(start_server, mode):
+    """A full queue refuses at once, and for only as long as it is full: until one goes from it, whether it is served or its client has gone."""
+    server = start_server("--concurrency", "1", "--queue", "2", *LONG, user=mode == "user")
+
+    def waiting():
+        return metric(server, "safe_script_queue_length")
+
+    def accepted():
+        """One that waits, or None where it was refused."""
+        asked = background(server.execute, HELLO)
+        wait_until(lambda: asked.done() or waiting() == 2, "an answer, or a place in the queue")
+        return None if asked.done() else asked
+
+    body = HELLO.encode()
+    with server.occupied() as free, server.wire() as first, server.wire() as second:
+        for wire in (first, second):
+            wire.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: text/x-python\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wait_until(lambda: waiting() == 2, "a full queue")
+        for path in ("/execute", "/v1/runs") * 5:
+            answer = server.post(path, json.dumps({"script": HELLO}))
+            assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
+            assert "the queue is full: try again in" in answer.body.decode()
+        second.close()
+        wait_until(lambda: waiting() == 1, "the end of whose client has gone")
+        third = wait_until(accepted, "a place")
+        assert server.execute(HELLO).status == 429, "and now it is full again"
+        free()
+        assert third.result(PATIENCE).status == 200 and first.answer().status == 200
+    server.assert_serves()
+
+
 # Deadlines.
 
 

@@ -3,7 +3,7 @@
 packages_build="gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libseccomp-dev
  libinih-dev nettle-dev python3 python3-dev"
 packages_data="python3-numpy python3-pandas python3-matplotlib"
-packages_check="bubblewrap libcmocka-dev openssl python3-pytest python3-pytest-xdist python3-jsonschema python3-yaml man-db mandoc clang clang-tidy clang-format cppcheck util-linux procps"
+packages_check="bubblewrap curl libcmocka-dev openssl python3-pytest python3-pytest-xdist python3-jsonschema python3-yaml man-db mandoc clang clang-tidy clang-format cppcheck util-linux procps"
 # What bench/run measures beside us, and counts instructions with.
 packages_bench="bubblewrap python3-flask gunicorn valgrind util-linux"
 # CPython's own tests: of the version that Debian's python3 is.

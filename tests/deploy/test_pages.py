@@ -217,3 +217,13 @@ def test_meson_install_puts_all_in_place(tmp_path):
         assert (prefix / path).is_file(), path
     said = subprocess.run([prefix / "bin/safe-script", "run", "-"], input=b'def main():\n    return {"message": "hello"}\n', env={}, capture_output=True)
     assert said.stdout == b'{"message":"hello"}\n', said.stderr
+
+
+# ---- links ----
+
+
+def test_what_a_page_links_to_is_there():
+    pages = [page for pattern in ("*.md", "doc/**/*.md", "tests/**/*.md") for page in REPOSITORY.glob(pattern)]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+    assert len(links) > 20
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []

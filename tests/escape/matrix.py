@@ -1,12 +1,12 @@
-"""What the campaign measured, as text: each attack against each removed layer, and in short, for README.md, each class.
+"""What the campaign measured, as text: each attack against each removed layer, and in short, for doc/ATTACKS.md, each class.
 
-As a program, after the tests have run: puts the short form that they wrote into README.md."""
+As a program, after the tests have run: puts the short form that they wrote into that page."""
 import pathlib
 import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-README = HERE.parents[1] / "README.md"
+PAGE = HERE.parents[1] / "doc/ATTACKS.md"
 MARKS = "<!-- measured: {} -->\n", "<!-- end of {} -->\n"
 
 
@@ -56,13 +56,13 @@ def short(mode):
 
 
 def main(build):
-    text = README.read_text()
+    text = PAGE.read_text()
     for path in pathlib.Path(build).glob("escape-*.md"):
         mode = path.stem.removeprefix("escape-")
         begin, end = (mark.format(mode) for mark in MARKS)
         text, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: block(mode, path.read_text()), text, flags=re.S)
-        assert count == 1, f"README.md has no place for {mode}"
-    README.write_text(text)
+        assert count == 1, f"{PAGE} has no place for {mode}"
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":

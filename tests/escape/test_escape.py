@@ -94,10 +94,10 @@ def test_the_server_outlives_them(server):
 
 @pytest.mark.parametrize("mode", campaign.MODES)
 def test_the_matrix(mode, capsys):
-    """Printed, written into the build directory, and its short form is what README.md shows."""
+    """Printed, written into the build directory, and its short form is what doc/ATTACKS.md shows."""
     text, table = matrix.whole(mode), matrix.short(mode)
     (BUILD / f"escape-{mode}.txt").write_text(text)
     (BUILD / f"escape-{mode}.md").write_text(table)
     with capsys.disabled():
         print("\n" + text)
-    assert matrix.block(mode, table) in matrix.README.read_text(), f"README.md is stale: run tests/escape/matrix.py {BUILD}"
+    assert matrix.block(mode, table) in matrix.PAGE.read_text(), f"doc/ATTACKS.md is stale: run tests/escape/matrix.py {BUILD}"

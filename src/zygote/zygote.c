@@ -15,11 +15,11 @@
 #include "orders.h"
 #include "scope.h"
 #include "script.h"
+#include "settle.h"
 #include "wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -100,15 +100,6 @@ static void fill_standard_descriptors(void)
         if (open("/dev/null", O_RDWR) < 0)
             _exit(1);
     }
-}
-
-/* What each clone would do first, done once for all of them: every page that it writes to is a page that it must copy.
- * A run of ours fills the interpreter's caches; then glibc puts its small free pieces together, which it does by
- * writing to each of them, and which it would do in every clone at the first larger request. */
-static void settle(void)
-{
-    script_rehearse();
-    mallopt(M_MXFAST, 64 * sizeof(void *) / 4); /* glibc's own value: to set it is what consolidates */
 }
 
 /* Objects that still hold one may close its number later, even in a run: it is theirs, but leads nowhere any more. */

@@ -1,0 +1,152 @@
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "settle.h"
+
+#include "scope.h"
+#include "script.h"
+
+#include <link.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Python's own allocator has a size class for each multiple of 16 up to this. */
+enum { CLASS_STEP = 16, CLASS_MOST = 512 };
+
+/* So many bytes that lie one after the other are taken for the rest of a pool, and not for a hole in one. */
+enum { IN_ORDER = 3072 };
+
+/* Of one size: an allocator may never have any in order. */
+enum { FILLED_MOST = 1 << 20 };
+
+/* No larger pieces are looked for, which lie apart anyway. */
+enum { LARGEST_HOLE = 1 << 16 };
+
+/* The warm imports have left holes in most pools of each size class. A clone would fill them one by one, in pages that
+ * are all over the heap. So we do, and keep what we get: what is left for a clone lies together. */
+static void fill_pools(size_t size)
+{
+    struct block {
+        struct block *before;
+    } *last = NULL;
+    size_t in_order = 0, needed = IN_ORDER / size;
+    for (size_t filled = 0; in_order < needed && filled < FILLED_MOST; filled += size) {
+        struct block *block = PyObject_Malloc(size);
+        if (!block)
+            break;
+        in_order = last && (uintptr_t)block == (uintptr_t)last + size ? in_order + 1 : 0;
+        block->before = last;
+        last = block;
+    }
+    for (; last && in_order; in_order--) { /* in the reverse order, so that they are given out again as they lie */
+        struct block *before = last->before;
+        PyObject_Free(last);
+        last = before;
+    }
+}
+
+/* The same for the C library's heap. Whatever does not come from its end comes from a hole. */
+static void fill_heap(void)
+{
+    malloc_trim(0);
+    const struct mallinfo2 info = mallinfo2();
+    uintptr_t end = (uintptr_t)sbrk(0) - info.keepcost;
+    size_t holes = info.fordblks, size = LARGEST_HOLE;
+    while (size >= CLASS_STEP && holes >= size) {
+        void *block = malloc(size - sizeof(size_t));
+        if (block && (uintptr_t)block < end) {
+            holes -= size;
+            continue;
+        }
+        free(block);
+        size -= size > CLASS_MOST ? size / 8 / CLASS_STEP * CLASS_STEP : CLASS_STEP;
+    }
+}
+
+/* ---- program text ---- */
+
+/* A read-only part of a program or library in memory. */
+struct segment {
+    uint8_t *bytes;
+    size_t length;
+    int protection;
+};
+
+/* Smaller ones do not pay; the kernel's own limit of mappings (65530) bounds what may be split into pages. */
+enum { PAGES_LEAST = 64, PAGES_MOST = 16384, SEGMENTS_MOST = 64 };
+
+struct segments {
+    struct segment each[SEGMENTS_MOST];
+    size_t count, pages, page;
+};
+
+static int collect(struct dl_phdr_info *object, size_t size, void *argument)
+{
+    struct segments *segments = argument;
+    (void)size;
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &object->dlpi_phdr[i];
+        uintptr_t from = object->dlpi_addr + header->p_vaddr, to = from + header->p_memsz;
+        from -= from % segments->page;
+        size_t length = (to - from + segments->page - 1) / segments->page * segments->page;
+        size_t pages = length / segments->page;
+        if (header->p_type != PT_LOAD || (header->p_flags & PF_W) || pages < PAGES_LEAST ||
+            pages > PAGES_MOST - segments->pages || segments->count == SEGMENTS_MOST)
+            continue;
+        segments->pages += pages;
+        segments->each[segments->count++] =
+            (struct segment){(uint8_t *)from, length, header->p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ};
+    }
+    return 0;
+}
+
+/* A clone gets the page tables of what has ever been written to, and must ask for all else page by page. So one byte is
+ * written, as it is. Where that may not be (a policy against writable text) all stays as it was. The whole segment is
+ * made writable for that moment: a part of it would stay a mapping apart. */
+static bool touch(const struct segment *segment)
+{
+    volatile uint8_t *last = segment->bytes + segment->length - 1;
+    if (mprotect(segment->bytes, segment->length, segment->protection | PROT_WRITE))
+        return false;
+    *last = *last;
+    return mprotect(segment->bytes, segment->length, segment->protection) == 0;
+}
+
+/* The kernel maps what lies around a page with it, 16 pages at once and most of them for nothing: each costs a clone at
+ * its end. It does so within one mapping only, and neighbours of different advice are two. */
+static void split(const struct segment *segment, size_t page)
+{
+    for (size_t at = 0; at < segment->length; at += 2 * page)
+        madvise(segment->bytes + at, page, MADV_RANDOM);
+}
+
+/* So that clones begin with those pages of the program in place that a run needs, and with no others. */
+static void map_text(void)
+{
+    struct segments segments = {.page = (size_t)sysconf(_SC_PAGESIZE)};
+    dl_iterate_phdr(collect, &segments);
+    for (size_t i = 0; i < segments.count; i++) {
+        struct segment *segment = &segments.each[i];
+        if (touch(segment)) {
+            split(segment, segments.page);
+            madvise(segment->bytes, segment->length, MADV_DONTNEED);
+        }
+    }
+    script_renew();
+    script_rehearse();
+    for (size_t i = 0; i < segments.count; i++)
+        madvise(segments.each[i].bytes, segments.each[i].length, MADV_NORMAL);
+}
+
+void settle(void)
+{
+    script_rehearse(); /* fills the interpreter's caches */
+    map_text();
+    fill_heap();
+    for (size_t size = CLASS_MOST; size > 0; size -= CLASS_STEP)
+        fill_pools(size);
+}

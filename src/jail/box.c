@@ -225,10 +225,13 @@ void boxes_close(struct boxes *boxes)
     free(boxes);
 }
 
-uint64_t boxes_room(const struct boxes *boxes)
+struct box_usage boxes_room(const struct boxes *boxes)
 {
     struct statvfs now;
-    return fstatvfs(boxes->place, &now) ? UINT64_MAX : (uint64_t)now.f_bavail * now.f_frsize;
+    if (fstatvfs(boxes->place, &now))
+        return (struct box_usage){UINT64_MAX, UINT64_MAX};
+    return (struct box_usage){.bytes = (uint64_t)now.f_bavail * now.f_frsize,
+                              .inodes = now.f_files ? now.f_favail : UINT64_MAX};
 }
 
 /* ---- one box ---- */
@@ -272,6 +275,22 @@ bool box_usage(struct box *box, struct box_usage *usage)
     *usage = (struct box_usage){0};
     add_up(box->directory, 0, usage);
     return true;
+}
+
+/* What directories and started blocks take is in nobody's share. */
+static bool is_less(uint64_t have, uint64_t wanted)
+{
+    return have < wanted - wanted / 8;
+}
+
+bool box_is_short(struct box *box, uint64_t bytes, uint64_t inodes)
+{
+    struct box_usage room = boxes_room(box->boxes), usage = {0};
+    if (room.bytes >= bytes && room.inodes >= inodes)
+        return false;
+    add_up(box->directory, 0, &usage);
+    return (room.bytes < bytes && is_less(room.bytes + usage.bytes, bytes)) ||
+           (room.inodes < inodes && is_less(room.inodes + usage.inodes, inodes));
 }
 
 int box_free(struct box *box, struct fault *fault)

@@ -31,8 +31,8 @@ struct box_usage {
  * has left there. NULL with *fault. */
 struct boxes *boxes_open(const char *where, uid_t owner, char *path, size_t size, struct fault *fault);
 void boxes_close(struct boxes *boxes);
-/* Bytes that are free in the place. */
-uint64_t boxes_room(const struct boxes *boxes);
+/* What is free in the place; UINT64_MAX for what it does not count. */
+struct box_usage boxes_room(const struct boxes *boxes);
 
 /* A new, empty box whose three directories belong to `owner` (0: to the server). NULL with *fault. */
 struct box *box_new(struct boxes *boxes, uid_t owner, struct fault *fault);
@@ -40,6 +40,8 @@ struct box *box_new(struct boxes *boxes, uid_t owner, struct fault *fault);
 const char *box_name(const struct box *box);
 /* Returns true when the box may have changed since the last call, and then fills *usage. */
 bool box_usage(struct box *box, struct box_usage *usage);
+/* Whether others' files have taken room of the place that this box was to have . */
+bool box_is_short(struct box *box, uint64_t bytes, uint64_t inodes);
 /* Removes it with all that is in it; nobody may be alive who could change it. Returns 0, or -1 with *fault when
  * something stayed. */
 int box_free(struct box *box, struct fault *fault);

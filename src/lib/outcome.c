@@ -60,6 +60,11 @@ static void decide_limit(struct outcome *outcome, enum status status, enum limit
     decide(outcome, status, limit_exceeded(limit, limits, text, sizeof text));
 }
 
+static void decide_lost(struct outcome *outcome)
+{
+    decide(outcome, STATUS_LOST, "the server lost the run; it is safe to send it again");
+}
+
 static void decide_signal(struct outcome *outcome, int number)
 {
     char other[16], text[64];
@@ -104,6 +109,11 @@ static void decide_failure(struct outcome *outcome, const struct facts *facts, c
                            const struct limits *limits)
 {
     char text[64];
+    /* No fault of the script's, which would have had the room. */
+    if (facts->disk_short && (verdict->failure == FAIL_DISK || verdict->failure == FAIL_FILES)) {
+        decide_lost(outcome);
+        return;
+    }
     switch (verdict->failure) {
     case FAIL_NO_MAIN:
         decide(outcome, STATUS_CONTRACT_ERROR, "Script must define a function named main()");
@@ -212,7 +222,7 @@ void outcome_decide(const struct facts *facts, const struct verdict *verdict, co
     case CAUSE_LOST:
     case CAUSE_COUNT:
     default:
-        decide(outcome, STATUS_LOST, "the server lost the run; it is safe to send it again");
+        decide_lost(outcome);
         return;
     }
     if (WIFEXITED(facts->wait_status))
@@ -220,5 +230,5 @@ void outcome_decide(const struct facts *facts, const struct verdict *verdict, co
     else if (WIFSIGNALED(facts->wait_status))
         decide_killed(outcome, facts, limits);
     else
-        decide(outcome, STATUS_LOST, "the server lost the run; it is safe to send it again");
+        decide_lost(outcome);
 }

@@ -39,6 +39,7 @@ struct facts {
     int32_t self_signal;  /* fatal signal that the script sent to itself, 0 for none */
     uint32_t oom_kills;   /* by the run's cgroup */
     uint32_t fork_denied; /* times that the run's pids cgroup refused a process or thread */
+    uint32_t disk_short;  /* 1: others' files had taken room that the run was to have */
     uint32_t layers;      /* bit set of enum layer_id (jail/jail.h): the layers that were on for this run */
     uint64_t queued_us, wall_us, cpu_us;
     uint64_t memory_peak_bytes, processes_peak; /* 0: not known here */

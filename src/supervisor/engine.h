@@ -203,7 +203,7 @@ struct engine {
     struct layer_report reports[LAYER_COUNT];
     struct cgroups *cgroups;
     struct boxes *boxes;                                     /* NULL where each run has a tmpfs */
-    uint64_t box_bytes;                                      /* room in their directory, when we started */
+    struct box_usage box_room;                               /* in their directory, when we started */
     struct interpreter *interpreters[ENVIRONMENTS_MOST + 1]; /* of the start; the first is the server's */
     uint32_t interpreter_count;
     char library[4096]; /* directory of our executables, extension and bootstrap */
@@ -260,8 +260,9 @@ struct engine {
     bool probing;          /* … or runs */
 
     struct counts counts;
-    uint64_t starved_us; /* when the log was last told that descriptors are wanting */
-    uint64_t started_us; /* when the last run began */
+    uint64_t starved_us;   /* when the log was last told that descriptors are wanting … */
+    uint64_t disk_told_us; /* … and room for runs' files */
+    uint64_t started_us;   /* when the last run began */
     bool draining, quit;
     bool reloading;                         /* the service manager has been told so */
     uint64_t watchdog_us, watchdog_next_us; /* the service manager's; 0: it has none */

@@ -135,7 +135,7 @@ static int open_boxes(struct engine *engine, struct settings *settings, struct f
     engine->boxes = boxes_open(settings->box_directory, owner, plan->boxes, sizeof plan->boxes, fault);
     if (!engine->boxes)
         return -1;
-    engine->box_bytes = boxes_room(engine->boxes);
+    engine->box_room = boxes_room(engine->boxes);
     if (engine_share_disk(engine, settings, fault))
         return -1;
     plan->limits = settings->limits;

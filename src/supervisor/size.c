@@ -104,28 +104,32 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
     return 0;
 }
 
-static bool lower_disk(struct limits *limits, uint64_t most)
+static bool lower(struct settings *settings, enum limit limit, uint64_t most)
 {
-    bool lower = limits->value[LIMIT_DISK] > most;
-    limits->value[LIMIT_DISK] = lower ? most : limits->value[LIMIT_DISK];
-    return lower;
+    bool lowered = false;
+    for (size_t i = 0; i <= settings->environment_count; i++) {
+        struct limits *limits = i ? &settings->environments[i - 1].limits : &settings->limits;
+        lowered |= limits->value[limit] > most;
+        limits->value[limit] = limits->value[limit] > most ? most : limits->value[limit];
+    }
+    return lowered;
 }
 
 int engine_share_disk(const struct engine *engine, struct settings *settings, struct fault *fault)
 {
+    uint64_t bytes = engine->box_room.bytes / engine->concurrency;
+    uint64_t inodes = engine->box_room.inodes / engine->concurrency;
     if (!engine->boxes)
         return 0;
-    uint64_t share = engine->box_bytes / engine->concurrency;
-    if (share < limit_table[LIMIT_DISK].least)
+    if (bytes < limit_table[LIMIT_DISK].least || inodes < limit_table[LIMIT_INODES].least)
         return fault_set(fault, "box", "statvfs", ENOSPC, "%s, for %" PRIu64 " runs at once", engine->plan.boxes,
                          engine->concurrency);
-    bool lowered = lower_disk(&settings->limits, share);
-    for (size_t i = 0; i < settings->environment_count; i++)
-        lowered |= lower_disk(&settings->environments[i].limits, share);
-    if (lowered) {
+    if (lower(settings, LIMIT_DISK, bytes))
         log_event(LOG_WARNING,
                   "the disk limit is lowered to what the runs' directory has for each; in Docker raise --shm-size",
-                  log_text("directory", engine->plan.boxes), log_number("disk_bytes", share));
-    }
+                  log_text("directory", engine->plan.boxes), log_number("disk_bytes", (int64_t)bytes));
+    if (lower(settings, LIMIT_INODES, inodes))
+        log_event(LOG_WARNING, "the limit of files is lowered to what the runs' directory has for each",
+                  log_text("directory", engine->plan.boxes), log_number("inodes", (int64_t)inodes));
     return 0;
 }

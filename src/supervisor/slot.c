@@ -33,6 +33,7 @@ enum {
     LOOK_LEAST_US = 5000,
     OOM_LOOKS = 20,
     STARTS_MOST = 10, /* jails die in their own time: several of a killed pool may take a run before they are gone */
+    DISK_SAID_US = 60000000, /* how often the log is told that the runs' directory is full */
     OUTSIDE_CPU_US = 500000, /* the kernel counts RLIMIT_CPU by ticks: on a busy machine far from what was used */
 };
 
@@ -529,6 +530,18 @@ static void slot_take_usage(struct slot *slot, const struct rusage *usage, const
     facts->fork_denied = counted.fork_denied;
 }
 
+static void take_disk(struct engine *engine, struct slot *slot, const struct limits *limits)
+{
+    uint64_t now = now_us();
+    if (!slot->box || !box_is_short(slot->box, limits->value[LIMIT_DISK], limits->value[LIMIT_INODES]))
+        return;
+    slot->facts.disk_short = 1;
+    if (engine->disk_told_us && now < engine->disk_told_us + DISK_SAID_US)
+        return;
+    engine->disk_told_us = now;
+    log_event(LOG_ERROR, "the runs' directory is full of others' files", log_text("directory", engine->plan.boxes));
+}
+
 /* SIGKILL that neither we, nor the script itself, nor a limit sent: something outside killed the run. A script can have
  * the kernel do it by lowering its own RLIMIT_CPU, to a second at the least. */
 static bool killed_from_outside(const struct engine *engine, const struct slot *slot, int status)
@@ -601,6 +614,7 @@ void slot_over(struct engine *engine, struct slot *slot)
     slot->facts.wait_status = W_EXITCODE(slot->ended, 0);
     slot->facts.wall_us = now_us() - slot->started_us;
     slot_take_usage(slot, NULL, &run->limits);
+    take_disk(engine, slot, &run->limits);
     slot_set_state(engine, slot, SLOT_DYING);
     run_finish(engine, run, &slot->facts);
 }
@@ -629,6 +643,7 @@ void slot_reaped(struct engine *engine, struct slot *slot, int status, const str
     slot->facts.wait_status = status;
     slot->facts.wall_us = now_us() - slot->started_us;
     slot_take_usage(slot, usage, &run->limits);
+    take_disk(engine, slot, &run->limits);
     slot->run = run;
     bool outside = killed_from_outside(engine, slot, status);
     slot->run = NULL;

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import tempfile
 
-from harness import BUILD
+from harness import BUILD, IS_ROOT, NOBODY
 
 FAULTY = BUILD / "tests" / "fault" / "faulty.so"
 
@@ -61,6 +61,33 @@ def few_descriptors(pid, more):
     finally:
         if os.path.exists(f"/proc/{pid}"):
             limit_descriptors(pid, soft, hard)
+
+
+class SmallDisk:
+    """Where runs have no file system each, the one of fixed size that they share: a server's begun by `wrap`, an ordinary user's who may make no
+    namespaces, so that nothing can be mounted for a run. What fills it is a file of ours."""
+
+    def __init__(self, place, options):
+        become = ("setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups") if IS_ROOT else ()
+        steps = (
+            f"mount -t tmpfs -o {options} none '{place}' && touch '{place}/rest' && chmod 666 '{place}/rest' && "
+            "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all -- \"$@\""
+        )
+        self.wrap = (*become, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", steps, "sh")
+        self.place = place
+
+    def path(self, server):
+        return f"/proc/{server.pid}/root{self.place}/rest"
+
+    def fill(self, server):
+        rest = os.open(self.path(server), os.O_WRONLY)
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(rest, bytes(4096))
+        os.close(rest)
+
+    def clear(self, server):
+        os.truncate(self.path(server), 0)
 
 
 class MemoryRoom:

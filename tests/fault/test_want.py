@@ -2,7 +2,6 @@
 true, and when the want has passed all is as before."""
 import json
 import os
-import os
 import random
 import subprocess
 import time
@@ -11,8 +10,8 @@ import pytest
 
 import load
 import victims
-from faults import MemoryRoom, Switches, few_descriptors
-from harness import IS_ROOT, MIB, PATIENCE, alive, environment, wait_until
+from faults import MemoryRoom, SmallDisk, Switches, few_descriptors
+from harness import HELLO, IS_ROOT, MIB, PATIENCE, alive, environment, wait_until
 
 
 def user(mode):
@@ -112,7 +111,45 @@ def test_no_memory_for_a_new_zygote(room, start_server):
     server.stop()
 
 
-# A full disk: all that a server writes is its log; the command line writes the keys.
+# A full disk.
+
+WRITES = "def main():\n    open('out', 'w').write('x' * 100_000)\n    return {}\n"
+
+
+def test_a_full_disk_is_not_the_script_s_fault(start_server, builds, public_dir):
+    """Where no file system can be made for each run they share one, and each has its part of that: unless others have filled it."""
+    disk = SmallDisk(public_dir, "size=48m,mode=777")
+    server = start_server("--box-directory", public_dir, "--walls", "1", "--concurrency", "2", "--pool", "1", wrap=disk.wrap, build=builds["user"])
+    assert not server.has_tmpfs
+    greedy = "def main():\n    open('out', 'wb').write(bytes(30 << 20))\n    return {}\n"
+    assert server.run(greedy)["error"]["message"] == "disk limit exceeded: 24 MiB"
+    with load.on(server, may={"refused", "lost"}) as clients:
+        clients.go_on()
+        disk.fill(server)
+        record = server.run(WRITES)
+        assert (record["status"], record["error"]["message"]) == ("lost", load.LOST)
+        record = server.run(HELLO, files={"in": "x" * 100_000})
+        assert (record["status"], record["error"]["message"]) == ("lost", load.LOST)
+        assert server.execute(WRITES).status == 500
+        assert server.run(HELLO)["status"] == "ok", "who needs no room is served"
+        assert any("the runs' directory is full of others' files" in line for line in server.log_lines())
+        clients.go_on()
+        disk.clear(server)
+        clients.go_on()
+    assert server.run(WRITES)["status"] == "ok"
+    assert server.run(greedy)["error"]["message"] == "disk limit exceeded: 24 MiB"
+
+
+def test_a_run_that_takes_all_inodes(start_server, builds, public_dir):
+    """It has its part of those, too."""
+    disk = SmallDisk(public_dir, "size=48m,mode=777,nr_inodes=600")
+    server = start_server("--box-directory", public_dir, "--walls", "1", "--concurrency", "2", "--pool", "1", wrap=disk.wrap, build=builds["user"])
+    more = "def main():\n    for n in range(1000): open(str(n), 'w').close()\n    return {}\n"
+    assert server.run(more)["status"] == "disk_limit"
+    server.assert_serves()
+
+
+# On a host all that a server writes is its log; the command line writes the keys.
 
 FULL = """
 set -e

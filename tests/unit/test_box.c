@@ -80,6 +80,17 @@ static void test_usage(void **state)
     leave_box(boxes, box);
 }
 
+static void test_short(void **state)
+{
+    struct boxes *boxes = open_boxes();
+    struct box *box = enter_box(boxes);
+    struct box_usage room = boxes_room(boxes);
+    (void)state;
+    assert_false(box_is_short(box, 1 << 20, 1));
+    assert_true(box_is_short(box, room.bytes * 2, 1));
+    leave_box(boxes, box);
+}
+
 static void test_depth(void **state)
 {
     struct box_usage usage;
@@ -159,8 +170,8 @@ static void test_no_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage),     cmocka_unit_test(test_depth),    cmocka_unit_test(test_removal),
-        cmocka_unit_test(test_old_boxes), cmocka_unit_test(test_no_place),
+        cmocka_unit_test(test_usage),     cmocka_unit_test(test_depth), cmocka_unit_test(test_removal),
+        cmocka_unit_test(test_old_boxes), cmocka_unit_test(test_short), cmocka_unit_test(test_no_place),
     };
     return cmocka_run_group_tests_name("box", tests, make_place, remove_place);
 }

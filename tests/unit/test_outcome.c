@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#define LOST "the server lost the run; it is safe to send it again"
+
 enum { EXITED = 1 << 8 };
 
 /* The one combination of facts that is a success. */
@@ -169,11 +171,7 @@ static void test_outcome_rows(void **state)
          0,
          STATUS_CANCELLED,
          "the run was cancelled"},
-        {{.cause = CAUSE_LOST, .wait_status = SIGKILL},
-         VERDICT_NONE,
-         0,
-         STATUS_LOST,
-         "the server lost the run; it is safe to send it again"},
+        {{.cause = CAUSE_LOST, .wait_status = SIGKILL}, VERDICT_NONE, 0, STATUS_LOST, LOST},
         {{.wait_status = EXITED},
          VERDICT_FAILURE,
          FAIL_NO_MAIN,
@@ -209,6 +207,18 @@ static void test_outcome_rows(void **state)
          STATUS_OUTPUT_LIMIT,
          "return_files limit exceeded: 100 files"},
         {{.wait_status = EXITED}, VERDICT_FAILURE, FAIL_FILES, STATUS_SCRIPT_ERROR, "its words"},
+        {{.wait_status = EXITED, .disk_short = 1}, VERDICT_FAILURE, FAIL_FILES, STATUS_LOST, LOST},
+        {{.wait_status = EXITED, .disk_short = 1}, VERDICT_FAILURE, FAIL_DISK, STATUS_LOST, LOST},
+        {{.wait_status = EXITED, .disk_short = 1},
+         VERDICT_FAILURE,
+         FAIL_RAISED,
+         STATUS_SCRIPT_ERROR,
+         "E: its words (script.py, line 4)"},
+        {{.wait_status = EXITED, .cause = CAUSE_DISK, .disk_short = 1},
+         VERDICT_NONE,
+         FAIL_RAISED,
+         STATUS_DISK_LIMIT,
+         "disk limit exceeded: 64 MiB"},
     };
     struct limits limits;
     (void)state;

@@ -99,6 +99,7 @@ const size_t policy_link_count = COUNT(policy_links);
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |                 \
      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 #define FORK_FLAGS  (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
+#define SPAWN_FLAGS (CLONE_VM | CLONE_VFORK | SIGCHLD)
 #define SET_ID_BITS (S_ISUID | S_ISGID)
 /* Out-of-band bytes on Unix sockets (CVE-2025-38236) and pinned pages: nobody's need. */
 #define RISKY_MESSAGES (MSG_OOB | MSG_ZEROCOPY | MSG_ERRQUEUE)
@@ -188,6 +189,7 @@ const struct call_row policy_calls[] = {
     {CALL(clone), ALLOW, CHECKS(WHOLE(0, THREAD_FLAGS)), .reason = "threads"},
     {CALL(clone), ALLOW, CHECKS(WHOLE(0, FORK_FLAGS)), .reason = "os.fork, multiprocessing", .needs_processes = true},
     {CALL(clone), DENY, CHECKS(WHOLE(0, FORK_FLAGS)), .as = "fork", .reason = PROCESSES, .needs_processes = true},
+    {DETAIL(clone, 0), DENY, CHECKS(WHOLE(0, SPAWN_FLAGS)), .as = "posix_spawn", .reason = PROGRAMS},
     {DETAIL(clone, 0), DENY, .reason = "new namespaces and unusual clones are refused; programs cannot be started"},
     {CALL(clone3), QUIET, ENOSYS, .reason = "its flags cannot be seen; glibc falls back to clone"},
     {CALL(wait4), ALLOW, .reason = "os.waitpid", .needs_processes = true},

@@ -72,6 +72,9 @@ struct call_row {
 extern const struct call_row policy_calls[];
 extern const size_t policy_call_count;
 
+/* Whether all of the row's checks hold for this call. */
+bool policy_row_holds(const struct call_row *row, const struct seccomp_data *data);
+
 /* Whether the row is one of this place's. */
 static inline bool policy_row_counts(const struct jail_plan *plan, const struct call_row *row)
 {

@@ -31,17 +31,6 @@
 
 /* ---- the table's meaning ---- */
 
-static bool checks_hold(const struct call_row *row, const struct seccomp_data *data)
-{
-    for (size_t i = 0; i < COUNT(row->check); i++) {
-        const struct argument_check *check = &row->check[i];
-        uint64_t mask = check->compare == ARG_MASKED ? check->mask : UINT64_MAX;
-        if (check->compare != ARG_ANY && (data->args[check->index] & mask) != check->value)
-            return false;
-    }
-    return true;
-}
-
 static bool has_checks(const struct call_row *row)
 {
     return row->check[0].compare != ARG_ANY;
@@ -56,7 +45,7 @@ static const struct call_row *denying_row(const struct seccomp_data *data, bool 
         if (row->number != data->nr)
             continue;
         *listed = true;
-        if (row->verb == DENY && checks_hold(row, data))
+        if (row->verb == DENY && policy_row_holds(row, data))
             return row;
     }
     return NULL;
@@ -86,7 +75,7 @@ bool jail_is_end(const struct seccomp_data *data, int *status)
 {
     for (size_t i = 0; i < policy_call_count; i++) {
         const struct call_row *row = &policy_calls[i];
-        if (row->number == data->nr && row->verb == END && checks_hold(row, data)) {
+        if (row->number == data->nr && row->verb == END && policy_row_holds(row, data)) {
             *status = (int)data->args[1];
             return true;
         }

@@ -72,6 +72,27 @@ char *jail_call_name(int number, char *text, size_t size)
     return text;
 }
 
+bool policy_row_holds(const struct call_row *row, const struct seccomp_data *data)
+{
+    for (size_t i = 0; i < COUNT(row->check); i++) {
+        const struct argument_check *check = &row->check[i];
+        uint64_t mask = check->compare == ARG_MASKED ? check->mask : UINT64_MAX;
+        if (check->compare != ARG_ANY && (data->args[check->index] & mask) != check->value)
+            return false;
+    }
+    return true;
+}
+
+/* Whether it was this DENY row's denial, as far as the reported detail tells. */
+static bool tells_of(const struct call_row *row, const struct denial *denial)
+{
+    struct seccomp_data data = {.nr = denial->number};
+    if (row->detail < 0 || !denial->detail)
+        return row->detail < 0 && !denial->detail;
+    data.args[row->detail] = denial->detail;
+    return policy_row_holds(row, &data);
+}
+
 /* Of several DENY rows the one whose detail was reported. */
 static const struct call_row *denied_row(const struct denial *denial)
 {
@@ -80,10 +101,9 @@ static const struct call_row *denied_row(const struct denial *denial)
         const struct call_row *row = &policy_calls[i];
         if (row->number != denial->number || row->verb != DENY)
             continue;
-        if (!found || (row->detail >= 0) == (denial->detail != 0))
-            found = row;
-        if ((row->detail >= 0) == (denial->detail != 0))
-            break;
+        if (tells_of(row, denial))
+            return row;
+        found = found ? found : row;
     }
     return found;
 }
@@ -126,12 +146,12 @@ void jail_denial_text(const struct denial *denial, const struct jail_plan *plan,
     const struct call_row *row = denied_row(denial);
     const char *detail = detail_name(denial->number, denial->detail);
     jail_call_name(denial->number, call, sizeof call);
-    if (row && row->detail >= 0 && detail)
-        snprintf(what, what_size, "%s(%s)", call, detail);
-    else if (row && row->detail >= 0)
-        snprintf(what, what_size, "%s(0x%" PRIx32 ")", call, denial->detail);
-    else
+    if (!row || row->as || row->detail < 0)
         snprintf(what, what_size, "%s", row && row->as ? row->as : call);
+    else if (detail)
+        snprintf(what, what_size, "%s(%s)", call, detail);
+    else
+        snprintf(what, what_size, "%s(0x%" PRIx32 ")", call, denial->detail);
     snprintf(hint, hint_size, "%s", hint_of(row, denial, plan));
 }
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 
 enum { ALLOWED_MOST = 60, CHECKED_LEAST = 12 };
 
@@ -156,6 +157,8 @@ static void test_policy_words(void **state)
                  "not among the system calls that a script may make");
     assert_words((struct denial){.number = 9999}, all, "system call 9999",
                  "not among the system calls that a script may make");
+    assert_words((struct denial){.number = SCMP_SYS(clone), .detail = CLONE_VM | CLONE_VFORK | SIGCHLD}, all,
+                 "posix_spawn", "programs cannot be started in this jail");
     assert_words((struct denial){.number = SCMP_SYS(clone)}, threads, "fork",
                  "processes are limited to threads here because no cgroup can be had that counts them");
     assert_words((struct denial){.number = SCMP_SYS(clone)}, threads & ~LAYER_BIT(LAYER_NAMESPACES), "fork",

@@ -27,6 +27,7 @@ FROM scratch AS slim
 COPY --from=build /slim /
 LABEL org.opencontainers.image.title="safe-script" \
       org.opencontainers.image.description="Runs untrusted Python scripts safely, over HTTP" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PORT=8080 LANG=C.UTF-8 SAFE_SCRIPT_OPEN_TO_ALL=yes SAFE_SCRIPT_WALLS=1
 USER 65532:65532

@@ -2,12 +2,15 @@
 import http.client
 import json
 import os
+import pathlib
+import shutil
 import socket
 import subprocess
 import time
 
 import pytest
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 DOCKER = "/usr/bin/docker"
 PATIENCE = 120
 LARGEST = {"safe-script": 450 << 20, "safe-script:slim": 130 << 20}  # bytes
@@ -68,10 +71,18 @@ def until(condition, what):
 
 class Container:
     def __init__(self, flags, image="safe-script", port=8080):
+        """One that `docker run` starts with these flags."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.id = docker("run", "-d", "-p", f"127.0.0.1:{self.port}:{port}", *flags.split(), image)
+
+    @classmethod
+    def of(cls, name, port):
+        """One that is there."""
+        container = cls.__new__(cls)
+        container.id, container.port = name, port
+        return container
 
     def get(self, method, path, body=None):
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -133,18 +144,34 @@ def test_the_slim_image_has_the_standard_library_alone(run):
     assert b"No module named 'numpy'" in container.execute(FRAME.replace("pandas", "numpy"))[1]
 
 
+def test_compose():
+    compose = [shutil.which("docker-compose"), "--project-name", "safe-script", "--file", REPOSITORY / "docker-compose.yml"]
+    subprocess.run([*compose, "up", "--detach", "--no-build"], check=True, capture_output=True)
+    try:
+        name = subprocess.run([*compose, "ps", "--quiet"], check=True, capture_output=True, text=True).stdout.strip()
+        container = Container.of(name, 8080).wait_ready()
+        assert container.execute(HELLO) == CONTRACT[0][1:]
+        layers = {each["name"] for each in json.loads(container.get("GET", "/v1/jail")[1])["layers"] if each["holds"]}
+        assert layers == EVERYWHERE | {"namespaces", "root"}
+    finally:
+        subprocess.run([*compose, "down"], check=True, capture_output=True)
+
+
 def test_docker_finds_it_healthy(run):
     container = run("")
     until(lambda: docker("inspect", "-f", "{{.State.Health.Status}}", container.id) == "healthy", "a healthy container")
 
 
 @pytest.mark.parametrize("image", LARGEST)
-def test_what_is_in_it(image):
+def test_what_is_in_it(image, capsys):
     about = json.loads(docker("inspect", image))[0]
-    print(f"{image}: {about['Size'] / 1e6:.0f} MB")
+    with capsys.disabled():
+        print(f"\n{image}: {about['Size'] / 1e6:.0f} MB")
     assert about["Size"] < LARGEST[image]
     assert about["Config"]["User"] == "65532:65532" and about["Config"]["StopSignal"] == "SIGTERM"
-    assert about["Config"]["Labels"]["org.opencontainers.image.title"] == "safe-script"
+    labels = about["Config"]["Labels"]
+    assert labels["org.opencontainers.image.title"] == "safe-script"
+    assert f"version: '{labels['org.opencontainers.image.version']}'" in (REPOSITORY / "meson.build").read_text()
     made = docker("create", image)
     try:
         archive = subprocess.run([DOCKER, "export", made], capture_output=True, check=True).stdout

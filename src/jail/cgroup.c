@@ -2,7 +2,8 @@
  * nobody else writes in our directories: a run sees no cgroup file system.
  *
  * Our directory, "safe-script-<pid>", lies below the cgroup that we were started in, so that limits of the host's apply
- * to all of us. We hold a lock (flock) on it; one that nobody holds is a dead server's and is removed.
+ * to all of us. We hold a lock (flock) on it; one that nobody holds is a dead server's and is removed. A server in
+ * another pid namespace may have our pid, and so the name: then ours is "safe-script-<pid>-<n>".
  *
  * v2 gives controllers only to children of a cgroup without processes (cgroups(7), "no internal processes"; the real
  * root is exempt). If we are alone in ours, as in a service of systemd's with Delegate=yes or as a container's first
@@ -36,6 +37,8 @@
 #define LAYER  "cgroup"
 #define PREFIX "safe-script-"
 #define LEAF   "server" /* v2: processes and controllers for children cannot be in one cgroup */
+
+enum { OWN_TAKEN = 1, NAMES_MOST = 64, LOCK_TRIES = 50 };
 
 struct cgroups {
     struct hierarchy hierarchies[HIERARCHIES_MOST];
@@ -86,22 +89,34 @@ static void remove_own(const struct hierarchy *hierarchy, const char *name)
     unlinkat(hierarchy->base, name, AT_REMOVEDIR);
 }
 
-static bool is_abandoned(const struct hierarchy *hierarchy, const char *name)
+/* Not a cgroup of somebody who named it so, as "safe-script-tests": all in it would be killed. */
+static bool is_name(const char *name, pid_t *pid)
+{
+    static const char digits[] = "0123456789";
+    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
+        return false;
+    const char *rest = name + strlen(PREFIX);
+    *pid = (pid_t)strtol(rest, NULL, 10);
+    rest += strspn(rest, digits);
+    if (*rest == '-' && rest[1])
+        rest += 1 + strspn(rest + 1, digits);
+    return *pid > 0 && !*rest;
+}
+
+/* The directory, and its lock, of a server that is dead; -1 where it is none. */
+static int open_abandoned(const struct hierarchy *hierarchy, const char *name)
 {
     struct stat status;
     struct timespec now;
-    char *end;
-    /* Not a cgroup of somebody who named it so, as "safe-script-tests": all in it would be killed. */
-    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
-        return false;
-    pid_t pid = (pid_t)strtol(name + strlen(PREFIX), &end, 10);
-    if (pid <= 0 || *end)
-        return false;
+    pid_t pid;
+    if (!is_name(name, &pid))
+        return -1;
     auto_fd int own = openat(hierarchy->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (own < 0 || flock(own, LOCK_EX | LOCK_NB) || fstat(own, &status) || clock_gettime(CLOCK_REALTIME, &now))
-        return false;
+        return -1;
     /* Another server makes its directory and then locks it; give it time in between, unless it is dead for sure. */
-    return (kill(pid, 0) && errno == ESRCH) || now.tv_sec - status.st_mtim.tv_sec > 2;
+    bool dead = (kill(pid, 0) && errno == ESRCH) || now.tv_sec - status.st_mtim.tv_sec > 2;
+    return dead ? take_fd(&own) : -1;
 }
 
 static void remove_abandoned(const struct hierarchy *hierarchy)
@@ -114,20 +129,43 @@ static void remove_abandoned(const struct hierarchy *hierarchy)
     }
     rewinddir(entries); /* the duplicate shares its offset */
     for (struct dirent *entry; (entry = readdir(entries));) {
-        if (is_abandoned(hierarchy, entry->d_name))
+        auto_fd int locked = open_abandoned(hierarchy, entry->d_name);
+        if (locked >= 0)
             remove_own(hierarchy, entry->d_name);
     }
     closedir(entries);
 }
 
+/* Who has just made a directory may meet one who looks whether it is abandoned; who finds it there, its owner. */
+static int lock_own(int own, bool fresh)
+{
+    int tries = fresh ? LOCK_TRIES : 1;
+    while (flock(own, LOCK_EX | LOCK_NB)) {
+        if (errno != EWOULDBLOCK || --tries == 0)
+            return -1;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return 0;
+}
+
+/* Returns 0, -1 with *fault, or OWN_TAKEN where another server has the name; what is there is then not ours. */
 static int make_own(struct cgroups *cgroups, struct hierarchy *hierarchy, struct fault *fault)
 {
+    struct stat locked, named;
     remove_abandoned(hierarchy);
-    if (mkdirat(hierarchy->base, cgroups->name, 0755) && errno != EEXIST) /* in containers, pids come back */
+    bool fresh = mkdirat(hierarchy->base, cgroups->name, 0755) == 0;
+    if (!fresh && errno != EEXIST) /* in containers, pids come back */
         return fault_set(fault, LAYER, "mkdir", errno, "%s/%s", hierarchy->path, cgroups->name);
-    hierarchy->own = openat(hierarchy->base, cgroups->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (hierarchy->own < 0 || flock(hierarchy->own, LOCK_EX | LOCK_NB))
-        return fault_set(fault, LAYER, "flock", errno, "%s/%s", hierarchy->path, cgroups->name);
+    auto_fd int own = openat(hierarchy->base, cgroups->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (own < 0 || lock_own(own, fresh))
+        return errno == ENOENT || errno == EWOULDBLOCK
+                   ? OWN_TAKEN
+                   : fault_set(fault, LAYER, "flock", errno, "%s/%s", hierarchy->path, cgroups->name);
+    /* Before we had the lock it may have been taken for a dead server's: one of another pid namespace cannot tell. */
+    if (fstat(own, &locked) || fstatat(hierarchy->base, cgroups->name, &named, AT_SYMLINK_NOFOLLOW) ||
+        locked.st_ino != named.st_ino)
+        return OWN_TAKEN;
+    hierarchy->own = take_fd(&own);
     return 0;
 }
 
@@ -172,11 +210,15 @@ static int prepare_v2(struct cgroups *cgroups, struct fault *fault)
 {
     struct hierarchy *hierarchy = &cgroups->hierarchies[0];
     struct fault above, *told = fault;
-    while (make_own(cgroups, hierarchy, told) || delegate(cgroups, hierarchy, told)) {
+    int made;
+    while ((made = make_own(cgroups, hierarchy, told)) || delegate(cgroups, hierarchy, told)) {
+        if (made == OWN_TAKEN)
+            return made;
         if (cgroups->moved)
             move_back(cgroups);
         drop_fd(&hierarchy->own);
-        remove_own(hierarchy, cgroups->name);
+        if (made == 0)
+            remove_own(hierarchy, cgroups->name);
         if (cgroup_climb(hierarchy))
             return -1;
         told = &above;
@@ -184,15 +226,31 @@ static int prepare_v2(struct cgroups *cgroups, struct fault *fault)
     return 0;
 }
 
+static int prepare_v1(struct cgroups *cgroups, struct fault *fault)
+{
+    int made = 0;
+    for (int i = 0; i < cgroups->count && made == 0; i++)
+        made = make_own(cgroups, &cgroups->hierarchies[i], fault);
+    return made;
+}
+
 static int prepare(struct cgroups *cgroups, struct fault *fault)
 {
-    if (cgroups->v2)
-        return prepare_v2(cgroups, fault);
-    for (int i = 0; i < cgroups->count; i++) {
-        if (make_own(cgroups, &cgroups->hierarchies[i], fault))
-            return -1;
+    const struct hierarchy *first = &cgroups->hierarchies[0];
+    snprintf(cgroups->name, sizeof cgroups->name, PREFIX "%d", getpid());
+    for (int n = 1; n <= NAMES_MOST; n++) {
+        int made = cgroups->v2 ? prepare_v2(cgroups, fault) : prepare_v1(cgroups, fault);
+        if (made != OWN_TAKEN)
+            return made;
+        for (int i = 0; i < cgroups->count; i++) {
+            if (cgroups->hierarchies[i].own >= 0)
+                remove_own(&cgroups->hierarchies[i], cgroups->name);
+            drop_fd(&cgroups->hierarchies[i].own);
+        }
+        snprintf(cgroups->name, sizeof cgroups->name, PREFIX "%d-%d", getpid(), n);
     }
-    return 0;
+    return fault_set(fault, LAYER, "flock", EWOULDBLOCK, "%s/" PREFIX "%d and %d more", first->path, getpid(),
+                     NAMES_MOST - 1);
 }
 
 struct cgroups *cgroups_open(struct fault *fault)
@@ -202,7 +260,6 @@ struct cgroups *cgroups_open(struct fault *fault)
         fault_set(fault, LAYER, "calloc", ENOMEM, "cgroups");
         return NULL;
     }
-    snprintf(cgroups->name, sizeof cgroups->name, PREFIX "%d", getpid());
     cgroups->count = cgroup_find(cgroups->hierarchies, &cgroups->v2, fault);
     if (cgroups->count < 0) {
         free(cgroups);

@@ -20,7 +20,7 @@ struct cgroup_usage {
     uint32_t fork_denied;
 };
 
-/* Opens the hierarchy and makes our directory ("safe-script-<pid>"); removes those of servers that have died. NULL with
+/* Opens the hierarchy and makes our directory; removes those of servers that have died. NULL with
  * *fault where no memory and pids controller can be had. On v2, moves the calling process into a leaf of its own first
  * where that is needed to delegate controllers. */
 struct cgroups *cgroups_open(struct fault *fault);

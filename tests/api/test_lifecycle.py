@@ -312,6 +312,29 @@ def test_the_end_of_one_server_does_not_touch_anothers_runs(start_server, mode):
     assert flying.result(PATIENCE).body == DONE
 
 
+@pytest.mark.skipif(not harness.IS_ROOT, reason="pid namespaces without user namespaces are root's")
+def test_two_servers_of_one_pid(start_server):
+    """As in two containers that share the cgroup file system: each has its own cgroup, and the end of one is not the other's."""
+    outer = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+    first, second = (start_server(*LONG, wrap=outer) for _ in range(2))
+
+    def stop(server):
+        (inner,) = [each for each in server.children() if pid_depth(each.pid) == 2 and each.parent == server.pid]
+        os.kill(inner.pid, signal.SIGTERM)
+        assert server.wait_exit() == 0
+
+    assert first.layers == second.layers
+    flying = background(second.execute, spin(3))
+    second.wait_busy()
+    stop(first)
+    assert flying.result(PATIENCE).body == DONE
+    third = start_server(wrap=outer)
+    assert third.layers == second.layers
+    for server in (second, third):
+        server.assert_serves()
+        stop(server)
+
+
 def test_a_port_in_use_is_a_clear_error(cli, mode):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

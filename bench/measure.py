@@ -135,6 +135,9 @@ def data(bench, plan):
     with tools.safe_script(bench) as server:
         ours = rivals.Service(bench, "data", server.port, scripts.DATA, scripts.DATA_ANSWER)
         hello = rivals.Service(bench, "hello", server.port)
+        ours.once()  # its zygote is started for the first such script
+        waiting = lambda: standing.metric(server, "safe_script_environment_pool", 'environment="data"') >= 1
+        tools.wait_until(waiting, "the environment data", server.process)
         for number in range(plan.rounds):
             say(f"    round {number + 1} of {plan.rounds}")
             measured("python3 -I", bench.start(

@@ -40,11 +40,11 @@ JAILS = {
 
 
 def jail_names():
-    return [name for name, command in JAILS.items() if shutil.which(command[0], path=tools.ENVIRONMENT["PATH"])]
+    return [name for name, command in JAILS.items() if shutil.which(command[0])]
 
 
 def jail_command(bench, name):
-    return [part.format(directory=bench.directory) for part in JAILS[name]]
+    return [shutil.which(JAILS[name][0]), *(part.format(directory=bench.directory) for part in JAILS[name][1:])]
 
 
 class Start:
@@ -76,6 +76,10 @@ class Service:
             f"127.0.0.1:{self.port}", connections=clients, path="/execute", body=self.body, expect=self.expect,
             seconds=seconds, warm_up=warm_up,
         )  # fmt: skip
+
+
+    def once(self):
+        tools.post(self.port, "/execute", self.body.read_bytes())
 
 
 @contextlib.contextmanager

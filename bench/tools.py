@@ -73,12 +73,20 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def get(port, path):
+def ask(port, method, path, body=None):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with contextlib.closing(connection):
-        connection.request("GET", path)
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
         answer = connection.getresponse()
         return answer.status, answer.read()
+
+
+def get(port, path):
+    return ask(port, "GET", path)
+
+
+def post(port, path, body):
+    return ask(port, "POST", path, body)
 
 
 def wait_until(true, what, process, seconds=60):

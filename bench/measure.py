@@ -71,6 +71,9 @@ def field(bench):
         if jails:
             found.append(stack.enter_context(rivals.flask(bench, jails[0].name)))
         server = stack.enter_context(tools.safe_script(bench))
+        for name, program in rivals.engines():
+            other = stack.enter_context(tools.safe_script(bench, "--engine", name, f"--{name}", program))
+            found.append(rivals.Service(bench, f"safe-script, engine = {name}", other.port))
         found.append(rivals.Service(bench, "safe-script", server.port))
         yield found
 

@@ -43,6 +43,11 @@ def jail_names():
     return [name for name, command in JAILS.items() if shutil.which(command[0])]
 
 
+def engines():
+    """The jails that can take the place of ours around each run: (engine, program)."""
+    return [(name, shutil.which(JAILS[name][0])) for name in jail_names()]
+
+
 def jail_command(bench, name):
     return [shutil.which(JAILS[name][0]), *(part.format(directory=bench.directory) for part in JAILS[name][1:])]
 

@@ -325,14 +325,17 @@ static void close_files(struct cgroup *cgroup, int which)
 static int open_files(struct cgroup *cgroup, int which, struct fault *fault)
 {
     static const int modes[] = {O_RDWR, O_RDONLY, O_WRONLY};
+    /* v1: a thread that moves itself alone waits for nobody; for a whole process all forks of the machine are held up,
+     * and it for them. A clone has one thread. */
+    const char *procs = cgroup->all->v2 ? "cgroup.procs" : "tasks";
     struct hierarchy *hierarchy = &cgroup->all->hierarchies[which];
     if (mkdirat(hierarchy->own, cgroup->name, 0755) && errno != EEXIST)
         return fault_set(fault, LAYER, "mkdir", errno, "%s/%s", hierarchy->path, cgroup->name);
     int directory = openat(hierarchy->own, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     cgroup->directory[which] = directory;
-    cgroup->procs[which] = openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    cgroup->procs[which] = openat(directory, procs, O_WRONLY | O_CLOEXEC);
     if (directory < 0 || cgroup->procs[which] < 0)
-        return fault_set(fault, LAYER, "open", errno, "%s/%s/cgroup.procs", hierarchy->path, cgroup->name);
+        return fault_set(fault, LAYER, "open", errno, "%s/%s/%s", hierarchy->path, cgroup->name, procs);
     for (int i = 0; i < FILE_COUNT; i++) {
         const struct cgroup_file *file = &cgroup_files[i];
         const char *name = cgroup->all->v2 ? file->v2 : file->v1;

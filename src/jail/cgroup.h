@@ -53,10 +53,10 @@ int cgroup_lower(struct cgroup *cgroup, const struct limits *limits, struct faul
 int cgroup_clone_fd(const struct cgroup *cgroup);
 int cgroup_attach(struct cgroup *cgroup, pid_t pid, struct fault *fault);
 
-/* Where there is no descriptor to clone into: the cgroup.procs files, the cgroup's own (do not close). A clone that
- * writes "0" to each joins by itself: the kernel checks who opened them (5.17 and later). Not done by the supervisor,
- * because a v1 attach after some idle time waits 10 ms and more for an RCU grace period. Returns how many; `fds` has
- * room for CGROUP_PROCS. */
+/* Where there is no descriptor to clone into: the cgroup.procs files (v1: tasks), the cgroup's own (do not close). A
+ * clone that writes "0" to each joins by itself: the kernel checks who opened them (5.17 and later). Not done by the
+ * supervisor, because a v1 attach of another after some idle time waits 10 ms and more for an RCU grace period. Returns
+ * how many; `fds` has room for CGROUP_PROCS. */
 enum { CGROUP_PROCS = 6 };
 int cgroup_procs_fds(const struct cgroup *cgroup, int fds[CGROUP_PROCS]);
 

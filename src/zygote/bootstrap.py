@@ -347,12 +347,14 @@ def calming():
 
 
 def tools(names):
+    import builtins
     import linecache
     import threading
     import traceback
     import types
 
     return {
+        "builtins": builtins,
         "compile": compile,
         "read_input": make_reader(),
         "parameter": make_parameter(),

@@ -10,7 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -78,14 +78,29 @@ static int join_cgroups(const struct wire_message *spawn)
     return 0;
 }
 
-/* In the jail, where close_range() is refused and RLIMIT_NOFILE is small. */
-static void close_above(int last)
+/* By JAIL_SHOWN_FD and those that follow it. */
+static bool shows_paths(const struct jail_plan *plan)
 {
-    if (syscall(SYS_close_range, (unsigned)last + 1, ~0U, 0) == 0)
+    return !(plan->layers & LAYER_BIT(LAYER_ROOT));
+}
+
+static void close_between(int first, int last)
+{
+    if (syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
         return;
     long most = sysconf(_SC_OPEN_MAX);
-    for (int fd = last + 1; fd < (most > 0 && most < 65536 ? (int)most : 65536); fd++)
+    if (last > most)
+        last = most > 0 && most < 65536 ? (int)most : 65536;
+    for (int fd = first; fd <= last; fd++)
         close(fd);
+}
+
+/* Before the jail, which refuses close_range(): all but what it needs itself. */
+static void close_strangers(const struct jail_plan *plan)
+{
+    close_between(CONTROL + 1, shows_paths(plan) ? JAIL_SHOWN_FD - 1 : INT_MAX);
+    if (shows_paths(plan))
+        close_between(JAIL_SHOWN_FD + JAIL_SHOWN_MOST, INT_MAX);
 }
 
 /* ---- the supervisor ---- */
@@ -140,8 +155,12 @@ static void enter_jail(const struct jail_plan *plan, const struct jail_cell *cel
         message.fds[message.fd_count++] = listener;
     if (wire_send(CONTROL, &message) != WIRE_OK || jail_limit_files(plan, &fault))
         _exit(1);
-    close_above(CONTROL); /* the listener, too: answering one's own calls would be an escape */
-    close(JAIL_PROC_FD);  /* where the jail had no use for it */
+    scope_close(&listener); /* answering one's own calls would be an escape */
+    if (cell->box >= 0)
+        close(cell->box);
+    for (int fd = JAIL_SHOWN_FD; shows_paths(plan) && fd < JAIL_SHOWN_FD + JAIL_SHOWN_MOST; fd++)
+        close(fd);
+    close(JAIL_PROC_FD); /* where the jail had no use for it */
 }
 
 /* ---- the report ---- */
@@ -204,7 +223,7 @@ static void collect(struct said *said, const struct limits *limits, struct buffe
 {
     if (!said->ran || !files_wanted())
         return;
-    close_above(LAST_KEPT); /* what the script left open: room for the files' descriptors */
+    close_between(LAST_KEPT + 1, INT_MAX); /* what the script left open: room for the files' descriptors */
     enum failure failure = files_collect(directory, limits->value[LIMIT_RESULT], script_is_text, files);
     if (!failure || said->failure)
         return;
@@ -317,7 +336,7 @@ static _Noreturn void serve_job(const struct jail_plan *plan)
     if (start.fd_count > 1 && (place(start.fds[1], STDIN_FILENO, 0) || lseek(STDIN_FILENO, 0, SEEK_SET)))
         _exit(EXIT_NO_CHANNEL);
     struct span job = map_job(start.fds[0]);
-    /* The only descriptors above LAST_KEPT since close_above(). */
+    /* The only descriptors above LAST_KEPT since enter_jail(). */
     wire_close_fds(&start);
     close(CONTROL);
     if (!job.bytes)
@@ -368,12 +387,13 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
         jail_failed(&fault);
     }
     script_renew();
+    close_strangers(plan);
     cell.box = open_box(plan, box, &fault);
     if (*box && cell.box < 0)
         jail_failed(&fault);
     enter_jail(plan, &cell);
     script_enter(directory);
     make_alarm_mortal(plan);
-    script_rehearse();
+    script_rehearse(false);
     serve_job(plan);
 }

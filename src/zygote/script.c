@@ -21,7 +21,7 @@ static const char file_name[] = "script.py";
 static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
     *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
     *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_fork_hooks, *tool_settle,
-    *tool_rehearsal;
+    *tool_rehearsal, *tool_builtins;
 
 static const struct {
     const char *name;
@@ -47,6 +47,7 @@ static const struct {
     {"fork_hooks", &tool_fork_hooks},
     {"settle", &tool_settle},
     {"rehearsal", &tool_rehearsal},
+    {"builtins", &tool_builtins},
 };
 
 static struct encode_tools encode_tools;
@@ -503,14 +504,12 @@ static PyObject *make_module(const char *name)
 {
     PyObject *modules = PySys_GetObject("modules"), *module = PyModule_New(name);
     PyObject *dict = module ? PyModule_GetDict(module) : NULL, *file = PyUnicode_FromString(file_name);
-    PyObject *builtins = PyImport_ImportModule("builtins");
-    if (!dict || !modules || !file || !builtins || PyDict_SetItemString(dict, "__file__", file) ||
-        PyDict_SetItemString(dict, "__builtins__", builtins) || PyDict_SetItemString(modules, name, module))
+    if (!dict || !modules || !file || PyDict_SetItemString(dict, "__file__", file) ||
+        PyDict_SetItemString(dict, "__builtins__", tool_builtins) || PyDict_SetItemString(modules, name, module))
         return NULL;
     Py_INCREF(dict);
     Py_DECREF(module);
     Py_DECREF(file);
-    Py_DECREF(builtins);
     return dict;
 }
 
@@ -587,16 +586,19 @@ void script_run(size_t result_most, struct said *said)
     say_result(result, result_most, said);
 }
 
-void script_rehearse(void)
+void script_rehearse(bool whole)
 {
-    static const char text[] = "import sys\n"
-                               "def main(value=None):\n"
-                               "    items = [n * n for n in range(20)]\n"
-                               "    return {'text': f'{value} {len(items)}', 'items': items, 'half': 0.5}\n";
-    PyObject *code = PyObject_CallFunction(tool_compile, "sssiO", text, file_name, "exec", 0, Py_True);
-    PyObject *dict = PyDict_New(), *builtins = PyImport_ImportModule("builtins"), *done = NULL, *result = NULL;
+    static const char of_a_clone[] = "def main(value=None):\n"
+                                     "    return {'text': f'{value}', 'half': 0.5}\n";
+    static const char of_a_zygote[] = "import sys\n"
+                                      "def main(value=None):\n"
+                                      "    items = [n * n for n in range(20)]\n"
+                                      "    return {'text': f'{value} {len(items)}', 'items': items, 'half': 0.5}\n";
+    PyObject *code =
+        PyObject_CallFunction(tool_compile, "sssiO", whole ? of_a_zygote : of_a_clone, file_name, "exec", 0, Py_True);
+    PyObject *dict = PyDict_New(), *done = NULL, *result = NULL;
     struct buffer json = {0}, reason = {0};
-    if (code && dict && builtins && PyDict_SetItemString(dict, "__builtins__", builtins) == 0)
+    if (code && dict && PyDict_SetItemString(dict, "__builtins__", tool_builtins) == 0)
         done = PyEval_EvalCode(code, dict, dict);
     if (done && (result = call_main(PyDict_GetItemString(dict, "main"))))
         encode(&encode_tools, result, SIZE_MAX / 2, &json, &reason);
@@ -608,7 +610,6 @@ void script_rehearse(void)
     PyErr_Clear();
     Py_XDECREF(result);
     Py_XDECREF(done);
-    Py_XDECREF(builtins);
     Py_XDECREF(dict);
     Py_XDECREF(code);
 }

@@ -40,8 +40,9 @@ void script_renew(void);
 /* In the jail: the working directory is where modules are looked for first. */
 void script_enter(const char *directory);
 
-/* In a clone, while it waits: runs an empty script, so that the pages that every run writes to are its own already. */
-void script_rehearse(void);
+/* Runs a script of ours. In a clone, while it waits, so that the pages that every run writes to are its own already: a
+ * short one, as this is paid for by each. In the zygote (`whole`) with more of the language. */
+void script_rehearse(bool whole);
 
 /* Sets source and input (bytes NULL: none); both are copied. False and *said when that alone fails. */
 bool script_load(struct span source, struct span input, struct said *said);

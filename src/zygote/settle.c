@@ -137,14 +137,14 @@ static void map_text(void)
         }
     }
     script_renew();
-    script_rehearse();
+    script_rehearse(true);
     for (size_t i = 0; i < segments.count; i++)
         madvise(segments.each[i].bytes, segments.each[i].length, MADV_NORMAL);
 }
 
 void settle(void)
 {
-    script_rehearse(); /* fills the interpreter's caches */
+    script_rehearse(true); /* fills the interpreter's caches */
     map_text();
     fill_heap();
     for (size_t size = CLASS_MOST; size > 0; size -= CLASS_STEP)

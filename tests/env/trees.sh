@@ -44,6 +44,8 @@ in_tree() {
         mount -t tmpfs -o mode=755 tmpfs "$dir/dev"
         for node in null zero full random urandom tty; do touch "$dir/dev/$node"; mount --bind "/dev/$node" "$dir/dev/$node"; done
         mkdir -p "$dir/dev/shm" "$dir/dev/pts"; mount -t tmpfs tmpfs "$dir/dev/shm"
+        mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$dir/dev/pts"
+        ln -s pts/ptmx "$dir/dev/ptmx"
         ln -s /proc/self/fd "$dir/dev/fd"
         cd "$dir"
         if [ $root = pivot_root ]; then pivot_root . mnt; umount -l /mnt; dir=/; fi

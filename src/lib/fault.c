@@ -15,13 +15,15 @@ static const struct {
 } hints[] = {
     {"namespaces", NULL, EPERM,
      "new user namespaces are refused here: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or "
-     "kernel.unprivileged_userns_clone=1, or start as root; in Docker add --security-opt seccomp=unconfined"},
+     "kernel.unprivileged_userns_clone=1, or start as root; in Docker add --security-opt seccomp=unconfined, or "
+     "seccomp= "
+     "our docker-seccomp.json"},
     {"namespaces", NULL, ENOSPC,
      "no more namespaces may be made: raise sysctl user.max_user_namespaces, or start as root"},
     {"namespaces", NULL, EUSERS, "user namespaces are nested too deep here"},
     {"namespaces", NULL, ENOSYS,
      "clone3 is refused here (Docker's default seccomp profile does that): start with "
-     "--security-opt seccomp=unconfined"},
+     "--security-opt seccomp=unconfined, or seccomp= our docker-seccomp.json"},
     {"root", NULL, EPERM, "mounting is refused here: needs a user namespace, or CAP_SYS_ADMIN"},
     {"cgroup", NULL, EACCES, "no cgroup is delegated to this user: start as root, or by systemd with Delegate=yes"},
     {"cgroup", NULL, EPERM, "no cgroup is delegated to this user: start as root, or by systemd with Delegate=yes"},

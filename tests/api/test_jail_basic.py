@@ -385,7 +385,7 @@ def test_a_result_beside_a_forgery_is_the_true_one_or_none(server, body):
 def test_a_memory_bomb_does_not_touch_its_neighbour(server):
     bomb = "def main():\n    kept = [b'x' * (16 << 20) for _ in range(64)]\n    return {}\n"
     neighbour = background(server.execute, spin(2))
-    bombs = [background(server.run, bomb) for _ in range(4)]
+    bombs = [background(server.run, bomb, limits={"memory_bytes": 64 << 20}) for _ in range(4)]
     assert neighbour.result(60).json["result"] == {"done": True}
     assert [each.result(60)["status"] for each in bombs] == ["memory_limit"] * 4
 

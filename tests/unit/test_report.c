@@ -4,7 +4,7 @@
 #include "report.h"
 #include "request.h"
 
-static const uint8_t nonce[NONCE_BYTES] = "fedcba9876543210";
+static const uint8_t *const nonce = (const uint8_t *)"fedcba9876543210";
 
 static void add(struct buffer *out, enum frame_tag tag, const char *text)
 {

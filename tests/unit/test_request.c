@@ -8,7 +8,7 @@
 #define JSON   "application/json"
 #define PYTHON "text/x-python"
 
-static const uint8_t nonce[NONCE_BYTES] = "0123456789abcdef";
+static const uint8_t *const nonce = (const uint8_t *)"0123456789abcdef";
 
 /* What the client may have at most, whatever the environment. */
 static const struct limits unlimited = {{[0 ... LIMIT_COUNT - 1] = UINT64_MAX}};

@@ -90,6 +90,10 @@ const size_t policy_link_count = COUNT(policy_links);
     {                                                                                                                  \
         .index = (which), .compare = ARG_EQUAL, .value = (wanted)                                                      \
     }
+#define OTHER(which, unwanted)                                                                                         \
+    {                                                                                                                  \
+        .index = (which), .compare = ARG_OTHER, .value = (unwanted)                                                    \
+    }
 
 #define CHECKS(...)         .check = {__VA_ARGS__}
 #define CALL(name)          .detail = -1, .number = SCMP_SYS(name)
@@ -104,8 +108,9 @@ const size_t policy_link_count = COUNT(policy_links);
 /* Out-of-band bytes on Unix sockets (CVE-2025-38236) and pinned pages: nobody's need. */
 #define RISKY_MESSAGES (MSG_OOB | MSG_ZEROCOPY | MSG_ERRQUEUE)
 /* Huge pages are counted by no memory limit; the others pin or grow memory by themselves. */
-#define RISKY_MAPPINGS (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN)
-#define FUTEX_OPTIONS  (FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
+#define RISKY_MAPPINGS    (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN)
+#define TERMINAL_SETTINGS _IOC(_IOC_READ, 'T', 0x2a, 44) /* TCGETS2, whose struct clashes with termios.h */
+#define FUTEX_OPTIONS     (FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
 
 #define NETWORK   "the network is off in this jail"
 #define PROGRAMS  "programs cannot be started in this jail"
@@ -174,6 +179,7 @@ const struct call_row policy_calls[] = {
     {CALL(ioctl), ALLOW, CHECKS(IS(1, FIONBIO)), .reason = "os.set_blocking; socket.setblocking: asyncio's own pair"},
     {CALL(ioctl), ALLOW, CHECKS(IS(1, FIONREAD)), .reason = "bytes waiting in a pipe"},
     {CALL(ioctl), QUIET, ENOTTY, CHECKS(IS(1, TCGETS)), .reason = "os.isatty: nothing here is a terminal"},
+    {CALL(ioctl), QUIET, ENOTTY, CHECKS(IS(1, TERMINAL_SETTINGS)), .reason = "os.isatty with glibc 2.42 (TCGETS2)"},
     {CALL(ioctl), QUIET, ENOTTY, CHECKS(IS(1, TIOCGWINSZ)), .reason = "os.get_terminal_size falls back"},
     {DETAIL(ioctl, 1), DENY, .reason = "devices and terminals cannot be controlled"},
 
@@ -232,7 +238,8 @@ const struct call_row policy_calls[] = {
     {CALL(clock_nanosleep), ALLOW, .reason = "time.sleep"},
     {CALL(setitimer), ALLOW, CHECKS(IS(0, ITIMER_REAL)), .reason = "signal.alarm, signal.setitimer: timeouts"},
     {CALL(sched_getaffinity), ALLOW, CHECKS(IS(0, 0)), .reason = "os.cpu_count, ThreadPoolExecutor, joblib: its own"},
-    {CALL(sched_getaffinity), QUIET, EPERM, CHECKS(IS(0, 1)), .reason = "std::thread asks by its first thread's id"},
+    {CALL(sched_getaffinity), QUIET, ENOSYS, CHECKS(OTHER(0, 0)),
+     .reason = "pthread_getattr_np() asks by a thread's id: Python 3.14, std::thread"},
     {CALL(getrusage), ALLOW, .reason = "resource.getrusage: of itself and its children"},
     {CALL(sysinfo), QUIET, EPERM, .reason = "qsort() falls back"},
     {CALL(prctl), QUIET, EPERM, .reason = "thread names"},
@@ -240,6 +247,7 @@ const struct call_row policy_calls[] = {
     /* -- waiting -- */
     {CALL(poll), ALLOW, .reason = "select.poll, multiprocessing"},
     {CALL(pselect6), ALLOW, .reason = "select.select, time.sleep before 3.11"},
+    {CALL(pidfd_open), QUIET, EPERM, .reason = "asyncio from Python 3.14 on waits by threads"},
     {CALL(epoll_create1), QUIET, ENOSYS, .reason = "selectors and libraries fall back to poll"},
 
     /* -- sockets: only connected pairs, only streams: a datagram could name another receiver -- */
@@ -308,7 +316,6 @@ const struct call_row policy_calls[] = {
     {CALL(process_vm_writev), DENY, .reason = OTHERS},
     {CALL(process_madvise), DENY, .reason = OTHERS},
     {CALL(kcmp), DENY, .reason = OTHERS},
-    {CALL(pidfd_open), DENY, .reason = OTHERS},
     {CALL(pidfd_getfd), DENY, .reason = OTHERS},
     {CALL(pidfd_send_signal), DENY, .reason = "use os.kill"},
     {CALL(tkill), DENY, .reason = "use os.kill or signal.pthread_kill"},
@@ -344,6 +351,7 @@ const struct call_row policy_calls[] = {
     {CALL(splice), DENY, .reason = "use read and write"},
     {CALL(tee), DENY, .reason = "use read and write"},
     {CALL(vmsplice), DENY, .reason = "use read and write"},
+    {CALL(memfd_create), QUIET, EPERM, CHECKS(IS(1, MFD_CLOEXEC)), .reason = "libffi, for ctypes, takes other memory"},
     {CALL(memfd_create), DENY, .reason = "use a file in /tmp: it is in memory"},
     {CALL(memfd_secret), DENY, .reason = KERNEL},
     {CALL(eventfd2), DENY, .reason = "use os.pipe"},

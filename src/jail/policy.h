@@ -45,7 +45,7 @@ enum verb {
  * host's tree. Landlock has no say in modes and times. */
 enum place { ANYWHERE, ONLY_ROOTED, ONLY_UNROOTED };
 
-enum compare { ARG_ANY, ARG_EQUAL, ARG_MASKED /* (arg & mask) == value */ };
+enum compare { ARG_ANY, ARG_EQUAL, ARG_OTHER /* than value */, ARG_MASKED /* (arg & mask) == value */ };
 
 struct argument_check {
     uint8_t index;        /* which argument, 0 … 5 */

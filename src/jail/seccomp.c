@@ -103,6 +103,8 @@ static int arguments_of(const struct call_row *row, struct scmp_arg_cmp argument
         const struct argument_check *check = &row->check[i];
         if (check->compare == ARG_EQUAL)
             arguments[count++] = SCMP_CMP64(check->index, SCMP_CMP_EQ, check->value);
+        else if (check->compare == ARG_OTHER)
+            arguments[count++] = SCMP_CMP64(check->index, SCMP_CMP_NE, check->value);
         else if (check->compare == ARG_MASKED)
             arguments[count++] = SCMP_CMP64(check->index, SCMP_CMP_MASKED_EQ, check->mask, check->value);
     }

@@ -77,7 +77,8 @@ bool policy_row_holds(const struct call_row *row, const struct seccomp_data *dat
     for (size_t i = 0; i < COUNT(row->check); i++) {
         const struct argument_check *check = &row->check[i];
         uint64_t mask = check->compare == ARG_MASKED ? check->mask : UINT64_MAX;
-        if (check->compare != ARG_ANY && (data->args[check->index] & mask) != check->value)
+        bool equal = (data->args[check->index] & mask) == check->value;
+        if (check->compare != ARG_ANY && equal == (check->compare == ARG_OTHER))
             return false;
     }
     return true;
@@ -159,7 +160,9 @@ void jail_denial_text(const struct denial *denial, const struct jail_plan *plan,
 
 static void put_check(const struct argument_check *check, char *text, size_t size)
 {
-    if (check->compare == ARG_EQUAL || check->mask == UINT32_MAX)
+    if (check->compare == ARG_OTHER)
+        snprintf(text, size, "argument %d is not 0x%" PRIx64, check->index, check->value);
+    else if (check->compare == ARG_EQUAL || check->mask == UINT32_MAX)
         snprintf(text, size, "argument %d is 0x%" PRIx64, check->index, check->value);
     else
         snprintf(text, size, "argument %d under 0x%" PRIx64 " is 0x%" PRIx64, check->index, check->mask, check->value);

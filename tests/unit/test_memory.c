@@ -37,7 +37,7 @@ void *__wrap_realloc(void *memory, size_t size)
     return deny() ? NULL : __real_realloc(memory, size);
 }
 
-static const uint8_t nonce[NONCE_BYTES] = "0123456789abcdef";
+static const uint8_t *const nonce = (const uint8_t *)"0123456789abcdef";
 
 static void test_request(void **state)
 {

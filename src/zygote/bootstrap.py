@@ -283,9 +283,12 @@ def renewals():
     import os
     import random
     import threading
+    from _random import Random
+    from functools import partial
 
     modules = sys.modules
-    yield random.seed
+    random.seed()
+    yield partial(Random.seed, random._inst)  # as random.seed(), but for what has just been made empty
     if hasattr(threading.Thread, "_set_native_id"):
         yield threading.main_thread()._set_native_id  # which CPython forgets after a fork
     if "numpy.random" in modules:

@@ -195,13 +195,13 @@ static int delegate(struct cgroups *cgroups, struct hierarchy *hierarchy, struct
     return switch_on(cgroups->name, hierarchy->own, &hierarchy->controllers, fault);
 }
 
-/* v2: the way back out of delegate(), so that LEAF can go. */
+/* v2: the way back out of delegate(), so that LEAF can go. The log's relay is in it as well, and outlives us. */
 static void move_back(struct cgroups *cgroups)
 {
     struct hierarchy *hierarchy = &cgroups->hierarchies[0];
     cgroup_write(hierarchy->own, "cgroup.subtree_control", "-memory -pids -cpu");
     cgroup_write(hierarchy->base, "cgroup.subtree_control", "-memory -pids -cpu");
-    cgroup_write(hierarchy->base, "cgroup.procs", "0");
+    cgroup_move_all(hierarchy->own, LEAF, hierarchy->base);
     cgroups->moved = false;
 }
 

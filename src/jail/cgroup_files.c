@@ -64,18 +64,36 @@ uint64_t cgroup_number(int fd, const char *key)
     return end == at + length || errno ? CGROUP_UNKNOWN : value;
 }
 
+/* The list of who is in it, or NULL. */
+static FILE *open_members(int directory)
+{
+    int fd = openat(directory, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    FILE *members = fd < 0 ? NULL : fdopen(fd, "r");
+    if (!members)
+        drop_fd(&fd);
+    return members;
+}
+
+void cgroup_move_all(int from, const char *leaf, int to)
+{
+    char line[32];
+    auto_fd int directory = openat(from, leaf, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    FILE *members = directory < 0 ? NULL : open_members(directory);
+    while (members && fgets(line, sizeof line, members))
+        cgroup_write(to, "cgroup.procs", line);
+    if (members)
+        fclose(members);
+}
+
 int cgroup_kill_all(int directory)
 {
     char line[32];
     int count = 0;
     /* v2, Linux 5.14: all at once, also those that are being forked. */
     bool killed = cgroup_write(directory, "cgroup.kill", "1") == 0;
-    int fd = openat(directory, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-    FILE *members = fd < 0 ? NULL : fdopen(fd, "r");
-    if (!members) {
-        drop_fd(&fd);
+    FILE *members = open_members(directory);
+    if (!members)
         return -1;
-    }
     while (fgets(line, sizeof line, members)) {
         pid_t pid = (pid_t)atol(line);
         if (!killed && pid > 1)

@@ -79,6 +79,8 @@ int cgroup_write(int directory, const char *file, const char *text);
 int cgroup_put(int fd, uint64_t value);
 /* The number after key at the start of a line, or at the start of the file with key NULL; CGROUP_UNKNOWN. */
 uint64_t cgroup_number(int fd, const char *key);
+/* v2: moves all that are in `leaf` of `from` to `to`. */
+void cgroup_move_all(int from, const char *leaf, int to);
 /* Sends SIGKILL to all in the cgroup. Returns how many there were, -1 when that cannot be told. */
 int cgroup_kill_all(int directory);
 

@@ -246,6 +246,7 @@ const struct call_row policy_calls[] = {
 
     /* -- waiting -- */
     {CALL(poll), ALLOW, .reason = "select.poll, multiprocessing"},
+    {CALL(ppoll), QUIET, ENOSYS, .reason = "select.poll from Python 3.15 on falls back to poll"},
     {CALL(pselect6), ALLOW, .reason = "select.select, time.sleep before 3.11"},
     {CALL(pidfd_open), QUIET, EPERM, .reason = "asyncio from Python 3.14 on waits by threads"},
     {CALL(epoll_create1), QUIET, ENOSYS, .reason = "selectors and libraries fall back to poll"},

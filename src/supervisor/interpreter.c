@@ -26,7 +26,7 @@ static const char question[] =
     "sys.path[at:at]=extra\n"
     "i=sys.implementation\n"
     "print('version',platform.python_implementation(),'%d.%d.%d'%sys.version_info[:3])\n"
-    "print('hex','%08x'%sys.hexversion)\n"
+    "print('hex','%08x'%sys.hexversion,'t'in getattr(sys,'abiflags','')and'free'or'')\n"
     "p=[sys.executable,os.path.realpath(sys.executable)]\n"
     "e=sys.executable\n"
     "while os.path.islink(e):\n"
@@ -129,15 +129,24 @@ bool interpreter_has_package(const struct interpreter *interpreter, const char *
     return false;
 }
 
+/* "030e00f0 free": what follows the number says that threads run free of each other. */
+static bool hex_of(const char *text, unsigned long *hex)
+{
+    char *rest;
+    *hex = strtoul(text, &rest, 16);
+    return strcmp(rest, " free") == 0;
+}
+
 static int take_answer(struct interpreter *interpreter, const char *python, struct fault *fault)
 {
     unsigned long hex = 0;
     char *save = NULL;
+    bool free_threaded = false;
     for (char *line = strtok_r(interpreter->text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         if (strncmp(line, "version ", 8) == 0)
             snprintf(interpreter->version, sizeof interpreter->version, "%s", line + 8);
         else if (strncmp(line, "hex ", 4) == 0)
-            hex = strtoul(line + 4, NULL, 16);
+            free_threaded = hex_of(line + 4, &hex);
         else if (strncmp(line, "package ", 8) == 0)
             take_package(interpreter, line + 8);
         else if (strncmp(line, "missing ", 8) == 0)
@@ -151,6 +160,9 @@ static int take_answer(struct interpreter *interpreter, const char *python, stru
     if (strncmp(interpreter->version, "CPython ", 8) != 0 || hex < 0x03090000)
         return fault_set(fault, "interpreter", "version", 0, "%s is %s; CPython 3.9 or later is needed", python,
                          *interpreter->version ? interpreter->version : "no Python");
+    if (free_threaded) /* its objects are others than the stable ABI's */
+        return fault_set(fault, "interpreter", "build", 0,
+                         "%s is a free-threaded %s; one with the global lock is needed", python, interpreter->version);
     return 0;
 }
 

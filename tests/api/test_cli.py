@@ -332,6 +332,23 @@ def test_a_python_that_is_none(cli, python):
     assert python.encode() in ended.stderr
 
 
+# What another interpreter says of itself to the supervisor's question.
+OTHERS = {
+    "free-threaded": ("version CPython 3.14.2\nhex 030e02f0 free", "is a free-threaded CPython 3.14.2; one with the global lock is needed"),
+    "old": ("version CPython 3.8.20\nhex 030814f0 ", "is CPython 3.8.20; CPython 3.9 or later is needed"),
+    "another": ("version PyPy 3.10.14\nhex 030a0ef0 ", "is PyPy 3.10.14; CPython 3.9 or later is needed"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_python_of_another_kind_is_refused_by_name(cli, public_dir, mode, kind):
+    python, (says, words) = public_dir / "python3", OTHERS[kind]
+    python.write_text(f"#!/bin/sh\ncat <<'.'\n{says}\n.\n")
+    python.chmod(0o755)
+    ended = cli("serve", "--listen", f"unix:{public_dir}/socket", "--python", str(python), mode=mode)
+    assert ended.returncode == 1 and f"{python} {words}" in ended.stderr.decode(), ended
+
+
 def test_a_venvs_python(start_server, public_dir, mode):
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(public_dir / "venv")], check=True)
     (site,) = (public_dir / "venv" / "lib").glob("python3*/site-packages")

@@ -349,9 +349,28 @@ def test_a_python_of_another_kind_is_refused_by_name(cli, public_dir, mode, kind
     assert ended.returncode == 1 and f"{python} {words}" in ended.stderr.decode(), ended
 
 
-def test_a_venvs_python(start_server, public_dir, mode):
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(public_dir / "venv")], check=True)
-    (site,) = (public_dir / "venv" / "lib").glob("python3*/site-packages")
+def make_venv(directory):
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(directory)], check=True)
+    (site,) = (directory / "lib").glob("python3*/site-packages")
     (site / "only_in_the_venv.py").write_text("x = 5\n")
-    server = start_server("--python", str(public_dir / "venv/bin/python"), user=mode == "user")
-    assert server.result("import only_in_the_venv\ndef main():\n    return {'x': only_in_the_venv.x}\n") == {"x": 5}
+    return str(directory / "bin/python")
+
+
+USE_VENV = "import only_in_the_venv\ndef main():\n    return {'x': only_in_the_venv.x}\n"
+
+
+def test_a_venvs_python(start_server, public_dir, mode):
+    server = start_server("--python", make_venv(public_dir / "venv"), user=mode == "user")
+    assert server.result(USE_VENV) == {"x": 5}
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="a directory that only root enters")
+def test_a_venv_below_a_directory_of_roots_own(start_server, public_dir):
+    """The scripts' user could not go there by the path; nothing else in it is shown."""
+    private = public_dir / "private"
+    private.mkdir(mode=0o700)
+    (private / "letter").write_text("to nobody")
+    server = start_server("--python", make_venv(private / "venv"))
+    assert server.result(USE_VENV) == {"x": 5}
+    looked = server.run(f"def main():\n    return {{'text': open({str(private / 'letter')!r}).read()}}\n")
+    assert looked["status"] == "script_error" and looked["error"]["type"] in ("FileNotFoundError", "PermissionError"), looked

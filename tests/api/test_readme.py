@@ -2,6 +2,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +47,10 @@ def test_a_command(server, public_dir, command, shown):
 
 def test_there_are_scripts_and_commands():
     assert len(rows()) >= 8 and sum(bool(shown) for _, shown in commands()) >= 1 and len(list(commands())) >= 4
+
+
+def test_the_attacks_add_up():
+    sys.path.insert(0, str(REPOSITORY / "tests/escape"))
+    import matrix
+
+    assert matrix.totals() in TEXT

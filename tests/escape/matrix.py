@@ -55,6 +55,25 @@ def short(mode):
     return "\n".join(lines) + "\n"
 
 
+def totals():
+    """The page's classes added up, for README.md: a line for each mode."""
+    page = PAGE.read_text()
+    layers, sums = [], {}
+    for mode in ("root", "user"):
+        begin, end = (mark.format(mode) for mark in MARKS)
+        head, _, *rows = [line.split("|")[2:-1] for line in page.split(begin)[1].split(end)[0].splitlines()]
+        sums[mode] = {name.strip(): [0, 0] for name in head}
+        layers = layers or list(sums[mode])
+        for row in rows:
+            for name, cell in zip(sums[mode], row):
+                for at, number in enumerate(re.findall(r"\d+", cell)):
+                    sums[mode][name][at] += int(number)
+    cell = lambda mode, name: "{}/{}".format(*sums[mode][name]) if name in sums[mode] else "–"
+    lines = ["| as | " + " | ".join(layers) + " |", "|---|" + "---|" * len(layers)]
+    lines += [f"| {mode} | " + " | ".join(cell(mode, name) for name in layers) + " |" for mode in sums]
+    return "\n".join(lines) + "\n"
+
+
 def main(build):
     text = PAGE.read_text()
     for path in pathlib.Path(build).glob("escape-*.md"):
@@ -63,6 +82,7 @@ def main(build):
         text, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: block(mode, path.read_text()), text, flags=re.S)
         assert count == 1, f"{PAGE} has no place for {mode}"
     PAGE.write_text(text)
+    print(totals(), end="")
 
 
 if __name__ == "__main__":

@@ -84,23 +84,60 @@ struct segments {
     size_t count, pages, page;
 };
 
+static size_t down(const struct segments *segments, size_t address)
+{
+    return address / segments->page * segments->page;
+}
+
+static void permit(const struct segments *segments, size_t from, size_t to, int protection)
+{
+    from = down(segments, from);
+    to = down(segments, to);
+    if (from < to)
+        mprotect((uint8_t *)from, to - from, protection);
+}
+
+/* In pages, if it is one that pays. */
+static void add(struct segments *segments, const struct segment *segment)
+{
+    size_t pages = segment->length / segments->page;
+    if (pages < PAGES_LEAST || pages > PAGES_MOST - segments->pages || segments->count == SEGMENTS_MOST)
+        return;
+    segments->pages += pages;
+    segments->each[segments->count++] = *segment;
+}
+
+/* Each mapping is work for the kernel in every clone and at every end of one, and a library has five: its head, its
+ * code, its constants, what is read-only after relocation, its data. Neighbours that are alike are one. So the first
+ * three get the same permissions here, and so do the last two. Neither was a wall: what runs in a jail may change the
+ * permissions of its own memory. */
 static int collect(struct dl_phdr_info *object, size_t size, void *argument)
 {
     struct segments *segments = argument;
+    struct segment whole = {0};
+    size_t offset = 0; /* of its end in the file */
     (void)size;
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &object->dlpi_phdr[i];
-        uintptr_t from = object->dlpi_addr + header->p_vaddr, to = from + header->p_memsz;
-        from -= from % segments->page;
-        size_t length = (to - from + segments->page - 1) / segments->page * segments->page;
-        size_t pages = length / segments->page;
-        if (header->p_type != PT_LOAD || (header->p_flags & PF_W) || pages < PAGES_LEAST ||
-            pages > PAGES_MOST - segments->pages || segments->count == SEGMENTS_MOST)
+        size_t at = object->dlpi_addr + header->p_vaddr;
+        if (header->p_type == PT_GNU_RELRO)
+            permit(segments, at, at + header->p_memsz, PROT_READ | PROT_WRITE);
+        if (header->p_type != PT_LOAD || (header->p_flags & PF_W))
             continue;
-        segments->pages += pages;
-        segments->each[segments->count++] =
-            (struct segment){(uint8_t *)from, length, header->p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ};
+        size_t from = down(segments, at), to = down(segments, at + header->p_filesz + segments->page - 1);
+        if (whole.bytes + whole.length == (uint8_t *)from && offset == down(segments, header->p_offset)) {
+            whole.length += to - from;
+            whole.protection = PROT_READ | PROT_EXEC;
+            permit(segments, (size_t)whole.bytes, to, whole.protection);
+        } else {
+            add(segments, &whole);
+            whole = (struct segment){(uint8_t *)from, to - from,
+                                     header->p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ};
+            offset = down(segments, header->p_offset);
+        }
+        offset += to - from;
     }
+    add(segments, &whole);
     return 0;
 }
 

@@ -43,6 +43,9 @@ static void queue_append(struct queue *queue, struct connection *connection)
 void connection_phase(struct connection *connection, enum phase phase)
 {
     struct front *front = connection->front;
+    /* Nothing brings it back: libmicrohttpd may still find a request in what had come before. */
+    if (connection->phase == PHASE_CLOSING)
+        return;
     queue_take(&front->queues[connection->phase], connection);
     if (phase == PHASE_CLOSING)
         front->closing++;
@@ -72,10 +75,12 @@ static void send_raw(int fd, unsigned http, const char *content_type, const stru
     time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
-    int length = snprintf(head, sizeof head,
-                          "HTTP/1.1 %u %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: %s\r\n"
-                          "X-Content-Type-Options: nosniff\r\n" REQUEST_ID_HEADER ": %s\r\nContent-Length: %zu\r\n\r\n",
-                          http, MHD_get_reason_phrase_for(http), date, content_type, id, body->length);
+    int length =
+        snprintf(head, sizeof head,
+                 "HTTP/1.1 %u %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: %s\r\n"
+                 "X-Content-Type-Options: nosniff\r\n%s" REQUEST_ID_HEADER ": %s\r\nContent-Length: %zu\r\n\r\n",
+                 http, MHD_get_reason_phrase_for(http), date, content_type,
+                 http == MHD_HTTP_SERVICE_UNAVAILABLE ? "Retry-After: 1\r\n" : "", id, body->length);
     struct iovec parts[2] = {{head, (size_t)length}, {body->bytes, head_only ? 0 : body->length}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     /* Best effort: it is the last word on this connection, and libmicrohttpd has begun none. */
@@ -379,12 +384,13 @@ static bool make_room(struct front *front)
     return false;
 }
 
-static void refuse_connection(int fd)
+static void refuse_connection(struct front *front, int fd)
 {
     struct buffer body = {0};
-    error_body("too many connections", &body);
-    send_raw(fd, 503, "application/json", &body, false);
+    error_body("too many connections: try again in 1 s", &body);
+    send_raw(fd, MHD_HTTP_SERVICE_UNAVAILABLE, "application/json", &body, false);
     buffer_free(&body);
+    linger_start(front, fd); /* its request may be there already */
     close(fd);
 }
 
@@ -409,8 +415,8 @@ static void welcome(struct front *front, const struct listener *listener, int fd
     struct connection *connection;
     front->metrics.accepted++;
     if (front->connections - front->closing >= front->setup.max_connections && !make_room(front)) {
-        metrics_answer(&front->metrics, NULL, 503);
-        refuse_connection(fd);
+        metrics_answer(&front->metrics, NULL, MHD_HTTP_SERVICE_UNAVAILABLE);
+        refuse_connection(front, fd);
         return;
     }
     if (!(connection = calloc(1, sizeof *connection))) {

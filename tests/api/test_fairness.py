@@ -89,6 +89,30 @@ def test_who_was_refused_is_not_once_there_is_room(start_server, mode):
     server.assert_serves()
 
 
+def test_more_connections_than_there_may_be(start_server, mode):
+    """Those that wait for nothing make room; where all wait for their answers the next is told to come back."""
+    server = start_server("--connections", "16", "--concurrency", "1", *LONG, user=mode == "user")
+    body = HELLO.encode()
+    with server.occupied() as free, server.wire() as idle, contextlib.ExitStack() as stack:
+
+        def refused():
+            """Whoever's request has not come yet still makes room, so there is one more for each that is not refused."""
+            waits = stack.enter_context(server.wire())
+            waits.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: text/x-python\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            another = stack.enter_context(server.wire())
+            another.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 100_000)
+            answer = another.answer()
+            return answer and answer.status == 503 and another.closed() and answer
+
+        answer = wait_until(refused, "all to wait for their answers")
+        assert idle.closed()
+        assert answer.error == "too many connections: try again in 1 s"
+        assert answer.headers["Retry-After"] == "1"
+        free()
+    wait_until(lambda: (answer := server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0]) and answer.status == 200, "room again")
+    server.assert_serves()
+
+
 # Deadlines.
 
 

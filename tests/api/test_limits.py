@@ -165,7 +165,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("body", MEMORY.values(), ids=MEMORY)
 def test_ways_to_use_memory(server, body):
-    record = server.run(f"def main():\n{body}    return {{}}\n")
+    record = server.run(f"def main():\n{body}    return {{}}\n", limits={"memory_bytes": 64 * MIB})
     assert record["status"] == "memory_limit" or (record["status"], "cgroup" in server.layers) == ("script_error", False), record["error"]
 
 

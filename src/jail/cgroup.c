@@ -542,17 +542,22 @@ int cgroup_usage(struct cgroup *cgroup, struct cgroup_usage *usage, struct fault
     return 0;
 }
 
-int cgroup_kill(struct cgroup *cgroup, struct fault *fault)
+static int kill_within(struct cgroup *cgroup, int milliseconds, struct fault *fault)
 {
     int which = 0;
     while (which + 1 < cgroup->all->count && !(cgroup->all->hierarchies[which].controllers & CONTROLLER_BIT(PIDS)))
         which++;
-    for (int tries = 0; tries < 100; tries++) {
+    for (int tries = 0; tries < milliseconds; tries++) {
         if (cgroup_kill_all(cgroup->directory[which]) == 0)
             return 0;
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     return fault_set(fault, LAYER, "kill", EBUSY, "cgroup %s", cgroup->name);
+}
+
+int cgroup_kill(struct cgroup *cgroup, struct fault *fault)
+{
+    return kill_within(cgroup, 100, fault);
 }
 
 /* ---- the layer's probe ---- */
@@ -575,8 +580,9 @@ static int try_one(struct cgroups *cgroups, const struct limits *limits, struct 
         (void)!read(ready[0], &byte, 1);
         _exit(0);
     }
+    /* On a busy machine it takes a while until who is killed comes to run, and so to die. */
     int result = cgroup_attach(cgroup, pid, fault) || cgroup_lower(cgroup, limits, fault) ||
-                 cgroup_usage(cgroup, &usage, fault) || cgroup_kill(cgroup, fault);
+                 cgroup_usage(cgroup, &usage, fault) || kill_within(cgroup, PROBE_SECONDS * 1000, fault);
     close(ready[1]);
     close(ready[0]);
     waitpid(pid, NULL, 0);

@@ -71,7 +71,7 @@ int supervisor_probe(struct jail_plan *plan, struct layer_report *report);
 
 /* Runs body in a forked child that dies with its parent and after PROBE_SECONDS; returns what it returned, its *fault
  * included. `argument` is copied by the fork: results travel only in *fault and in memory from shared_memory(). */
-enum { PROBE_SECONDS = 10 };
+enum { PROBE_SECONDS = 30 };
 int in_child(const char *layer, int (*body)(void *argument, struct fault *fault), void *argument, struct fault *fault);
 
 /* Zeroed memory that stays shared with forked children; NULL when there is none. unshare_memory() returns it. */

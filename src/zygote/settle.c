@@ -149,7 +149,8 @@ static bool touch(const struct segment *segment)
     volatile uint8_t *last = segment->bytes + segment->length - 1;
     if (mprotect(segment->bytes, segment->length, segment->protection | PROT_WRITE))
         return false;
-    *last = *last;
+    uint8_t byte = *last;
+    *last = byte;
     return mprotect(segment->bytes, segment->length, segment->protection) == 0;
 }
 

@@ -167,7 +167,9 @@ def test_every_condition_is_tried(server, cli):
 def test_the_documents_figure(server, cli):
     """doc/SECURITY-MODEL.md tells what holds where scripts may fork, which is the most there is."""
     if server.can_fork:
-        allowed = re.search(r"(\d+) system calls allowed", cli("doctor", mode=server.mode).stdout.decode()).group(1)
+        told = cli("doctor", mode=server.mode).stdout.decode()
+        assert "  cgroup      yes" in told, told
+        allowed = re.search(r"(\d+) system calls allowed", told).group(1)
         text = (harness.REPOSITORY / "doc/SECURITY-MODEL.md").read_text(encoding="utf-8")
         assert f"| safe-script, a run | {allowed} |" in text
         checked = checked_calls(cli("policy", mode=server.mode).stdout.decode())

@@ -40,7 +40,7 @@ struct box *box_new(struct boxes *boxes, uid_t owner, struct fault *fault);
 const char *box_name(const struct box *box);
 /* Returns true when the box may have changed since the last call, and then fills *usage. */
 bool box_usage(struct box *box, struct box_usage *usage);
-/* Whether others' files have taken room of the place that this box was to have . */
+/* Whether others' files have taken room of the place that this box was to have. */
 bool box_is_short(struct box *box, uint64_t bytes, uint64_t inodes);
 /* Removes it with all that is in it; nobody may be alive who could change it. Returns 0, or -1 with *fault when
  * something stayed. */

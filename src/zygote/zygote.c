@@ -13,6 +13,7 @@
 #include "clone.h"
 #include "jail.h"
 #include "orders.h"
+#include "pack.h"
 #include "scope.h"
 #include "script.h"
 #include "settle.h"
@@ -138,6 +139,7 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
     if (plan.engine != ENGINE_CLONE)
         run_alone();
     settle();
+    pack(JAIL_PROC_FD);
     say_ready();
     for (struct wire_message order; orders_next(supervisor, &order);)
         spawn(&order);

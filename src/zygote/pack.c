@@ -59,26 +59,46 @@ static struct range trim(const struct ranges *ranges, struct range range)
     return first ? (struct range){first, (size_t)(end - first)} : (struct range){range.bytes, 0};
 }
 
+/* Of a row of mappings, one next to the other: how many, and how many bytes in them have been written. */
+struct row {
+    struct range range;
+    size_t mappings, own;
+};
+
+/* Several that can become one are moved whatever their size: each mapping costs a clone more than some pages do. */
+static void add(struct ranges *ranges, const struct row *row)
+{
+    if (row->mappings > 1 || row->own >= PAGES_LEAST * ranges->page)
+        ranges->each[ranges->count++] = trim(ranges, row->range);
+}
+
 /* Reads smaps: first the line of a mapping, then a line for each of its figures, its flags the last. */
 static void find(struct ranges *ranges, FILE *maps)
 {
     char line[4608]; /* a path is no longer than 4096 */
-    struct range range = {NULL, 0};
-    size_t own = 0; /* bytes */
-    while (fgets(line, sizeof line, maps) && ranges->count < RANGES_MOST) {
+    struct row row = {.mappings = 0};
+    struct range next = {NULL, 0};
+    size_t own = 0;
+    while (fgets(line, sizeof line, maps) && ranges->count < RANGES_MOST - 1) {
         unsigned long from, to, kib;
         char access[5];
         if (sscanf(line, "%lx-%lx %4s ", &from, &to, access) == 3) {
             bool ours = strcmp(access, "rw-p") == 0;
-            range = (struct range){(uint8_t *)from, ours ? to - from : 0}; /* NOLINT(performance-no-int-to-ptr) */
+            next = (struct range){(uint8_t *)from, ours ? to - from : 0}; /* NOLINT(performance-no-int-to-ptr) */
             own = 0;
         } else if (sscanf(line, "Anonymous: %lu kB", &kib) == 1) {
             own = kib << 10;
-        } else if (strncmp(line, "VmFlags: ", 9) == 0 && own >= PAGES_LEAST * ranges->page && range.length >= own &&
-                   is_plain(line + 9)) {
-            ranges->each[ranges->count++] = trim(ranges, range);
+        } else if (strncmp(line, "VmFlags: ", 9) == 0 && next.length && is_plain(line + 9)) {
+            if (row.range.bytes + row.range.length != next.bytes) {
+                add(ranges, &row);
+                row = (struct row){.range = {next.bytes, 0}};
+            }
+            row.range.length += next.length;
+            row.mappings++;
+            row.own += own;
         }
     }
+    add(ranges, &row);
 }
 
 /* An area of whole huge pages. Its bounds in address space are the caller's. NULL: there are none. */

@@ -14,7 +14,8 @@
 #define MADV_COLLAPSE 25
 #endif
 
-enum { HUGE_PAGE = 2 << 20, RANGES_MOST = 512, PAGES_LEAST = 16, LOOK_PAGES = 4096 };
+/* A mapping that has more room unwritten than UNWRITTEN_MOST is somebody's reserve. */
+enum { HUGE_PAGE = 2 << 20, UNWRITTEN_MOST = 1 << 20, RANGES_MOST = 512, PAGES_LEAST = 16 };
 
 /* Addresses in one mapping that is ours alone. */
 struct range {
@@ -41,24 +42,6 @@ static bool is_plain(const char *flags)
     return true;
 }
 
-/* From the first page to the last that are there. */
-static struct range trim(const struct ranges *ranges, struct range range)
-{
-    unsigned char there[LOOK_PAGES];
-    uint8_t *first = NULL, *end = range.bytes;
-    for (size_t at = 0, step; at < range.length; at += step) {
-        step = range.length - at < LOOK_PAGES * ranges->page ? range.length - at : LOOK_PAGES * ranges->page;
-        if (mincore(range.bytes + at, step, there))
-            return range;
-        for (size_t i = 0; i < step / ranges->page; i++) {
-            uint8_t *page = range.bytes + at + i * ranges->page;
-            first = (there[i] & 1) && !first ? page : first;
-            end = there[i] & 1 ? page + ranges->page : end;
-        }
-    }
-    return first ? (struct range){first, (size_t)(end - first)} : (struct range){range.bytes, 0};
-}
-
 /* Of a row of mappings, one next to the other: how many, and how many bytes in them have been written. */
 struct row {
     struct range range;
@@ -69,7 +52,7 @@ struct row {
 static void add(struct ranges *ranges, const struct row *row)
 {
     if (row->mappings > 1 || row->own >= PAGES_LEAST * ranges->page)
-        ranges->each[ranges->count++] = trim(ranges, row->range);
+        ranges->each[ranges->count++] = row->range;
 }
 
 /* Reads smaps: first the line of a mapping, then a line for each of its figures, its flags the last. */
@@ -84,11 +67,12 @@ static void find(struct ranges *ranges, FILE *maps)
         char access[5];
         if (sscanf(line, "%lx-%lx %4s ", &from, &to, access) == 3) {
             bool ours = strcmp(access, "rw-p") == 0;
-            next = (struct range){(uint8_t *)from, ours ? to - from : 0}; /* NOLINT(performance-no-int-to-ptr) */
+            next = (struct range){(uint8_t *)from, ours ? to - from : 0};
             own = 0;
         } else if (sscanf(line, "Anonymous: %lu kB", &kib) == 1) {
             own = kib << 10;
-        } else if (strncmp(line, "VmFlags: ", 9) == 0 && next.length && is_plain(line + 9)) {
+        } else if (strncmp(line, "VmFlags: ", 9) == 0 && next.length && next.length - own <= UNWRITTEN_MOST &&
+                   is_plain(line + 9)) {
             if (row.range.bytes + row.range.length != next.bytes) {
                 add(ranges, &row);
                 row = (struct row){.range = {next.bytes, 0}};
@@ -101,35 +85,73 @@ static void find(struct ranges *ranges, FILE *maps)
     add(ranges, &row);
 }
 
-/* An area of whole huge pages. Its bounds in address space are the caller's. NULL: there are none. */
-static uint8_t *huge_pages(size_t length)
+/* Room for what is moved, in whole huge pages; they are there up to `filled` only. */
+struct area {
+    uint8_t *bytes;
+    size_t length, used, filled;
+};
+
+static bool reserve(struct area *area, size_t length)
 {
-    uint8_t *area = mmap(NULL, length + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (area == MAP_FAILED)
-        return NULL;
-    size_t before = -(uintptr_t)area % HUGE_PAGE;
+    length = (length + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uint8_t *bytes = mmap(NULL, length + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED)
+        return false;
+    size_t before = -(uintptr_t)bytes % HUGE_PAGE;
     if (before)
-        munmap(area, before);
-    if (before < HUGE_PAGE)
-        munmap(area + before + length, HUGE_PAGE - before);
-    area += before;
-    madvise(area, length, MADV_HUGEPAGE);
-    memset(area, 0, length);
-    if (madvise(area, length, MADV_COLLAPSE) == 0)
-        return area;
-    munmap(area, length);
-    return NULL;
+        munmap(bytes, before);
+    munmap(bytes + before + length, HUGE_PAGE - before);
+    *area = (struct area){.bytes = bytes + before, .length = length};
+    return madvise(area->bytes, length, MADV_HUGEPAGE) == 0;
+}
+
+/* One after the other, as they are needed: what they replace is given back meanwhile. */
+static uint8_t *room_for(struct area *area, size_t length)
+{
+    uint8_t *from = area->bytes + area->used;
+    area->used += length;
+    for (; area->filled < area->used; area->filled += HUGE_PAGE) {
+        uint8_t *page = area->bytes + area->filled;
+        *page = 0;
+        if (madvise(page, HUGE_PAGE, MADV_COLLAPSE))
+            return NULL;
+    }
+    return from;
 }
 
 /* Nothing between the copy and the move may write to what is moved. It lies where it lay, and the pages of a folio keep
  * their order, so that the kernel takes them together; that a folio is no longer where a huge page could be is what
  * keeps a clone's first write from splitting a huge page. */
-static void move(const struct range *range, uint8_t *to)
+static bool move(const struct range *range, struct area *area)
 {
+    uint8_t *to = room_for(area, range->length);
+    if (!to)
+        return false;
     memcpy(to, range->bytes, range->length);
     if (mremap(to, range->length, range->length, MREMAP_MAYMOVE | MREMAP_FIXED, range->bytes) == MAP_FAILED)
-        return; /* nothing has been moved */
-    madvise(range->bytes, range->length, MADV_NOHUGEPAGE);
+        return false;
+    madvise(range->bytes, range->length, MADV_NOHUGEPAGE); /* nobody is to put huge pages together here */
+    return true;
+}
+
+static bool is_zero(const uint8_t *page, size_t size)
+{
+    return page[0] == 0 && memcmp(page, page + 1, size - 1) == 0;
+}
+
+/* Pages of zeros need not be there: nearly all were not, and the kernel makes one where it is asked for. */
+static void give_back(const struct range *range, size_t page)
+{
+    size_t first = 0, at = 0;
+    for (; at < range->length; at += page) {
+        if (is_zero(range->bytes + at, page))
+            continue;
+        if (at > first)
+            madvise(range->bytes + first, at - first, MADV_DONTNEED);
+        first = at + page;
+    }
+    if (at > first)
+        madvise(range->bytes + first, at - first, MADV_DONTNEED);
 }
 
 void pack(int proc)
@@ -142,15 +164,13 @@ void pack(int proc)
     ranges.page = (size_t)sysconf(_SC_PAGESIZE);
     find(&ranges, maps);
     fclose(maps);
-    size_t length = 0, at = 0;
+    size_t length = 0;
     for (size_t i = 0; i < ranges.count; i++)
         length += ranges.each[i].length;
-    length = (length + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    uint8_t *area = length ? huge_pages(length) : NULL;
-    if (!area)
+    struct area area = {.bytes = NULL};
+    if (!length || !reserve(&area, length))
         return;
-    for (size_t i = 0; i < ranges.count; at += ranges.each[i++].length)
-        move(&ranges.each[i], area + at);
-    if (at < length)
-        munmap(area + at, length - at);
+    for (size_t i = 0; i < ranges.count && move(&ranges.each[i], &area); i++)
+        give_back(&ranges.each[i], ranges.page);
+    munmap(area.bytes, area.length); /* where something has been moved away, nothing is mapped */
 }

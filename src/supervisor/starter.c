@@ -164,6 +164,7 @@ static void zygote_exec(struct engine *engine, const struct wire_begin *order)
         "LANG=C.UTF-8",
         "MALLOC_ARENA_MAX=1",
         "GLIBC_TUNABLES=glibc.pthread.rseq=0",
+        "LD_BIND_NOW=1",
         "OPENBLAS_NUM_THREADS=1",
         "OMP_NUM_THREADS=1",
         "MPLBACKEND=Agg",

@@ -208,7 +208,7 @@ def set_process():
     import types
 
     os.environ.update(HOME="/box/work", USER="script", LOGNAME="script", PATH="/usr/bin:/bin", LANG="C.UTF-8")
-    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):  # were for the C library's start
+    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_BIND_NOW"):  # were for the C library's start
         os.environ.pop(name, None)
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:

@@ -586,6 +586,29 @@ void script_run(size_t result_most, struct said *said)
     say_result(result, result_most, said);
 }
 
+/* What a run does with its text besides, for the zygote: whatever of the program it takes is then in place. */
+static void rehearse_rest(const char *text)
+{
+    struct said said = {0};
+    PyObject *modules = PySys_GetObject("modules"), *cache = tool_line_cache;
+    if (script_load((struct span){(const uint8_t *)text, strlen(text)}, (struct span){NULL, 0}, &said)) {
+        forbidden_character(&said.line);
+        Py_XDECREF(make_module("script"));
+        show_source(source, false);
+        if (modules)
+            PyDict_DelItemString(modules, "script");
+        PyDict_DelItemString(cache, file_name);
+        PyErr_Clear();
+    }
+    Py_CLEAR(source);
+    PyObject *first = PyUnicode_DecodeFSDefault(RUN_WORK), *path = PyList_New(0);
+    if (first && path)
+        PyList_Insert(path, 0, first);
+    Py_XDECREF(first);
+    Py_XDECREF(path);
+    PyErr_Clear();
+}
+
 void script_rehearse(bool whole)
 {
     static const char of_a_clone[] = "def main(value=None):\n"
@@ -593,11 +616,14 @@ void script_rehearse(bool whole)
     static const char of_a_zygote[] = "import sys\n"
                                       "def main(value=None):\n"
                                       "    items = [n * n for n in range(20)]\n"
-                                      "    return {'text': f'{value} {len(items)}', 'items': items, 'half': 0.5}\n";
+                                      "    print(f'{value} {len(items)}', flush=True)\n"
+                                      "    return {'text': 'a', 'items': items, 'half': 0.5}\n";
     PyObject *code =
         PyObject_CallFunction(tool_compile, "sssiO", whole ? of_a_zygote : of_a_clone, file_name, "exec", 0, Py_True);
     PyObject *dict = PyDict_New(), *done = NULL, *result = NULL;
     struct buffer json = {0}, reason = {0};
+    if (whole)
+        rehearse_rest(of_a_zygote);
     if (code && dict && PyDict_SetItemString(dict, "__builtins__", tool_builtins) == 0)
         done = PyEval_EvalCode(code, dict, dict);
     if (done && (result = call_main(PyDict_GetItemString(dict, "main"))))

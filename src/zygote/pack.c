@@ -156,12 +156,11 @@ static void give_back(const struct range *range, size_t page)
 
 void pack(int proc)
 {
-    static struct ranges ranges;
+    struct ranges ranges = {.count = 0, .page = (size_t)sysconf(_SC_PAGESIZE)};
     int fd = openat(proc, "self/smaps", O_RDONLY | O_CLOEXEC);
     FILE *maps = fd < 0 ? NULL : fdopen(fd, "r");
     if (!maps)
         return;
-    ranges.page = (size_t)sysconf(_SC_PAGESIZE);
     find(&ranges, maps);
     fclose(maps);
     size_t length = 0;

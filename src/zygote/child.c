@@ -119,6 +119,13 @@ static void await(uint32_t type, struct wire_message *message)
     }
 }
 
+/* Whether a message is there already. */
+static bool is_awaited(void)
+{
+    struct pollfd control = {.fd = CONTROL, .events = POLLIN};
+    return poll(&control, 1, 0) == 1;
+}
+
 static _Noreturn void jail_failed(const struct fault *fault)
 {
     struct wire_message message = {.type = WIRE_JAIL_FAILED, .spawn_failed = {.fault = *fault}};
@@ -394,6 +401,7 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
     enter_jail(plan, &cell);
     script_enter(directory);
     make_alarm_mortal(plan);
-    script_rehearse(false);
+    if (!is_awaited()) /* else a script waits for us, and to rehearse would only keep it waiting */
+        script_rehearse(false);
     serve_job(plan);
 }

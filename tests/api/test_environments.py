@@ -137,8 +137,9 @@ def test_a_plot_and_a_frame_in_the_environment_for_data(server):
     (plot,) = record["files"]
     assert plot["path"] == "plot.png" and plot["content"].startswith("iVBORw0KGgo")
     assert (record["stderr"], record["stdout"]) == ("", "")
-    one, other = (server.result("import numpy\ndef main():\n    return {'n': numpy.random.rand()}\n") for _ in range(2))
-    assert one != other
+    numbers = "import numpy.random as r\ndef main():\n    return {'n': [r.rand(), r.randn(), r.permutation(10**6)[:4].tolist(), r.default_rng().random()]}\n"
+    runs = [server.result(numbers)["n"] for _ in range(2)]
+    assert all(one != other for one, other in zip(*runs)), runs
 
 
 @data

@@ -1,4 +1,5 @@
-/* For who is asleep most of the time and wanted at once when it wakes: the supervisor, the starter and the front.
+/* For who is asleep most of the time and wanted at once when it wakes: the supervisor, the starter, the front, a run
+ * that waits for its script.
  *
  * A process that asks for short turns (sched(7), the slice of Linux 6.12) interrupts one that is in the middle of a
  * long one, as a run is while the kernel tears it down, instead of waiting for its end. It gets no more time than it

@@ -7,6 +7,7 @@
 #include "frames.h"
 #include "scope.h"
 #include "script.h"
+#include "turns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -394,6 +395,7 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
         jail_failed(&fault);
     }
     script_renew();
+    take_short_turns(); /* what it forks is as usual */
     close_strangers(plan);
     cell.box = open_box(plan, box, &fault);
     if (*box && cell.box < 0)

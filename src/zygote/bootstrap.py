@@ -241,18 +241,13 @@ def make_reader():
 
 
 def make_parameter():
-    """parameter(main): 0 when it takes no positional argument, 1 when it may have one, 2 when it must."""
-    from inspect import CO_VARARGS, Parameter, signature
-    from types import FunctionType
+    """parameter(main): 0 when it takes no positional argument, 1 when it may have one, 2 when it must. Of what is no plain
+    function; those are looked at in C."""
+    from inspect import Parameter, signature
 
     positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 
     def parameter(main):
-        if type(main) is FunctionType and not hasattr(main, "__wrapped__"):
-            code = main.__code__
-            if code.co_argcount > len(main.__defaults__ or ()):
-                return 2
-            return 1 if code.co_argcount or code.co_flags & CO_VARARGS else 0
         try:
             first = next(iter(signature(main).parameters.values()), None)
         except (TypeError, ValueError):
@@ -300,15 +295,12 @@ def renewals():
     module does this in a fork hook, which is not called; OpenSSL knows a fork by its pid, and every run's is 1."""
     import os
     import random
-    import threading
     from _random import Random
     from functools import partial
 
     modules = sys.modules
     random.seed()
     yield partial(Random.seed, random._inst)  # as random.seed(), but for what has just been made empty
-    if hasattr(threading.Thread, "_set_native_id"):
-        yield threading.main_thread()._set_native_id  # which CPython forgets after a fork
     if "numpy.random" in modules:
         yield numpy_renewal(modules["numpy.random"])
     if "_ssl" in modules:
@@ -319,6 +311,15 @@ def renewals():
         yield lambda: vars(modules["uuid"]).update(_last_timestamp=None, _node=None)
     if "multiprocessing.process" in modules:
         yield lambda: setattr(modules["multiprocessing.process"].current_process(), "authkey", os.urandom(32))
+
+
+def thread_renewals():
+    """CPython forgets the main thread's native id after a fork. It is 1 in each pid namespace; elsewhere this is called."""
+    from threading import main_thread
+
+    if hasattr(main_thread(), "_set_native_id"):
+        main_thread()._native_id = 1
+        yield main_thread()._set_native_id
 
 
 # Whose fork hooks a clone has no need of. Random numbers are renewed above; the others' make new locks of those that another
@@ -384,6 +385,7 @@ def tools(names):
         "format_exception": traceback.format_exception,
         "line_cache": linecache.cache,
         "coroutine": types.CoroutineType,
+        "function": types.FunctionType,
         "type_name": type.__dict__["__name__"],
         "type_module": type.__dict__["__module__"],
         "error_number": OSError.__dict__["errno"],
@@ -392,6 +394,7 @@ def tools(names):
         "stderr": sys.stderr,
         "flush": type(sys.stdout).flush,
         "renew": tuple(renewals()),
+        "renew_thread": tuple(thread_renewals()),
         "calm": tuple(calming()),
         "threads": threading.active_count(),
         "fork_hooks": fork_hooks(),

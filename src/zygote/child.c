@@ -395,13 +395,15 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
         jail_failed(&fault);
     }
     script_renew();
+    script_renew_thread();
     take_short_turns(); /* what it forks is as usual */
     close_strangers(plan);
     cell.box = open_box(plan, box, &fault);
     if (*box && cell.box < 0)
         jail_failed(&fault);
     enter_jail(plan, &cell);
-    script_enter(directory);
+    if (shows_paths(plan) || plan->engine != ENGINE_CLONE)
+        script_enter(directory); /* else the zygote has been there */
     make_alarm_mortal(plan);
     if (!is_awaited()) /* else a script waits for us, and to rehearse would only keep it waiting */
         script_rehearse(false);

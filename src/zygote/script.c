@@ -20,8 +20,8 @@ static const char file_name[] = "script.py";
 /* The bootstrap's tools: a row says where one is kept. */
 static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
     *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
-    *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_calm, *tool_threads, *tool_fork_hooks, *tool_settle,
-    *tool_rehearsal, *tool_builtins;
+    *tool_function, *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_renew_thread, *tool_calm, *tool_threads,
+    *tool_fork_hooks, *tool_settle, *tool_rehearsal, *tool_builtins;
 
 static const struct {
     const char *name;
@@ -34,6 +34,7 @@ static const struct {
     {"format_exception", &tool_format_exception},
     {"line_cache", &tool_line_cache},
     {"coroutine", &tool_coroutine},
+    {"function", &tool_function},
     {"type_name", &tool_type_name},
     {"type_module", &tool_type_module},
     {"error_number", &tool_error_number},
@@ -42,6 +43,7 @@ static const struct {
     {"stderr", &tool_stderr},
     {"flush", &tool_flush},
     {"renew", &tool_renew},
+    {"renew_thread", &tool_renew_thread},
     {"calm", &tool_calm},
     {"threads", &tool_threads},
     {"fork_hooks", &tool_fork_hooks},
@@ -99,6 +101,12 @@ static void call_each(PyObject *callables)
 void script_renew(void)
 {
     call_each(tool_renew);
+}
+
+void script_renew_thread(void)
+{
+    if (syscall(SYS_gettid) != 1) /* what the bootstrap has said of it */
+        call_each(tool_renew_thread);
 }
 
 void script_enter(const char *directory)
@@ -513,11 +521,40 @@ static PyObject *make_module(const char *name)
     return dict;
 }
 
+static long number_of(PyObject *object, const char *name)
+{
+    PyObject *value = attribute(object, name);
+    long number = value && PyLong_Check(value) ? PyLong_AsLong(value) : 0;
+    Py_XDECREF(value);
+    return number;
+}
+
+/* Whether main has a parameter for the input: 0: none, 1: it may be given, 2: it must be, -1: an exception. What nearly
+ * every main is, a plain function, is looked at here: Python code would write to half a dozen pages for it. */
+static long takes_input(PyObject *function)
+{
+    enum { CO_WITH_ARGUMENTS = 4 };
+    PyObject *dict = (PyObject *)Py_TYPE(function) == tool_function ? attribute(function, "__dict__") : NULL;
+    PyObject *code = dict && !PyDict_GetItemString(dict, "__wrapped__") ? attribute(function, "__code__") : NULL;
+    PyObject *defaults = code ? attribute(function, "__defaults__") : NULL;
+    long count = number_of(code, "co_argcount"),
+         usual = defaults && PyTuple_Check(defaults) ? PyTuple_Size(defaults) : 0;
+    long takes = count > usual ? 2 : count || (number_of(code, "co_flags") & CO_WITH_ARGUMENTS) ? 1 : 0;
+    if (!code) {
+        PyObject *parameter = PyObject_CallFunctionObjArgs(tool_parameter, function, NULL);
+        takes = parameter ? PyLong_AsLong(parameter) : -1;
+        Py_XDECREF(parameter);
+    }
+    Py_XDECREF(defaults);
+    Py_XDECREF(code);
+    Py_XDECREF(dict);
+    return takes;
+}
+
 /* main(), main(input), or either of them awaited. */
 static PyObject *call_main(PyObject *function)
 {
-    PyObject *parameter = PyObject_CallFunctionObjArgs(tool_parameter, function, NULL);
-    long takes = parameter ? PyLong_AsLong(parameter) : -1;
+    long takes = takes_input(function);
     if (takes < 0)
         return NULL;
     PyObject *argument = has_input ? input : Py_None;

@@ -37,7 +37,10 @@ bool script_has_fork_hooks(void);
 /* In a clone: random numbers of its own for every library that keeps state. */
 void script_renew(void);
 
-/* In the jail: the working directory is where modules are looked for first. */
+/* In a clone: the main thread's number. */
+void script_renew_thread(void);
+
+/* The working directory of runs, or of this one, is where modules are looked for first. */
 void script_enter(const char *directory);
 
 /* Runs a script of ours. In a clone, while it waits, so that the pages that every run writes to are its own already: a

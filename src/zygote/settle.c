@@ -17,8 +17,9 @@
 /* Python's own allocator has a size class for each multiple of 16 up to this. */
 enum { CLASS_STEP = 16, CLASS_MOST = 512 };
 
-/* So many bytes that lie one after the other are taken for the rest of a pool, and not for a hole in one. */
-enum { IN_ORDER = 3072 };
+/* So many bytes that lie one after the other are taken for the beginning of a pool, and not for a hole in one. Pools
+ * are of 16 KiB, of 4 before 3.10. */
+enum { IN_ORDER = 3072, POOL = 16384, POOL_HEAD_MOST = 64 };
 
 /* Of one size: an allocator may never have any in order. */
 enum { FILLED_MOST = 1 << 20 };
@@ -27,7 +28,8 @@ enum { FILLED_MOST = 1 << 20 };
 enum { LARGEST_HOLE = 1 << 16 };
 
 /* The warm imports have left holes in most pools of each size class. A clone would fill them one by one, in pages that
- * are all over the heap. So we do, and keep what we get: what is left for a clone lies together. */
+ * are all over the heap. So we do, and keep what we get: what is left for a clone lies together, at the beginning of a
+ * pool, whose first page has what the allocator must write anyway. */
 static void fill_pools(size_t size)
 {
     struct block {
@@ -38,7 +40,9 @@ static void fill_pools(size_t size)
         struct block *block = PyObject_Malloc(size);
         if (!block)
             break;
-        in_order = last && (uintptr_t)block == (uintptr_t)last + size ? in_order + 1 : 0;
+        bool first = (uintptr_t)block % POOL <= POOL_HEAD_MOST;
+        bool next = in_order && (uintptr_t)block == (uintptr_t)last + size;
+        in_order = first ? 1 : next ? in_order + 1 : 0;
         block->before = last;
         last = block;
     }

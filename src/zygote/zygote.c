@@ -14,6 +14,7 @@
 #include "jail.h"
 #include "orders.h"
 #include "pack.h"
+#include "policy.h"
 #include "scope.h"
 #include "script.h"
 #include "settle.h"
@@ -138,6 +139,8 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
         refuse(&fault);
     if (plan.engine != ENGINE_CLONE)
         run_alone();
+    if (plan.layers & LAYER_BIT(LAYER_ROOT))
+        script_enter(RUN_WORK); /* where each run will be */
     settle();
     pack(JAIL_PROC_FD);
     say_ready();

@@ -58,7 +58,7 @@ enum jail_engine { ENGINE_CLONE, ENGINE_BUBBLEWRAP, ENGINE_NSJAIL, ENGINE_COUNT 
 extern const char *const engine_names[ENGINE_COUNT + 1]; /* NULL at the end */
 
 /* The template leaves the zygote an O_PATH descriptor of the host's /proc at this number where runs get a user
- * namespace: they map their own ids by it (unless plan->supervisor_maps) and forbid nested ones. The run closes it in
+ * namespace: unless plan->supervisor_maps they map their own ids by it and forbid nested ones. The run closes it in
  * jail_apply(). Whoever calls jail_template() has nothing at this number that it still needs. */
 enum { JAIL_PROC_FD = 4 };
 
@@ -77,6 +77,7 @@ struct jail_plan {
                              itself to the zygote's uid */
     bool run_sets_ids;    /* no user namespaces, but CAP_SETUID: the run takes its own kernel uid; the zygote keeps that
                              capability for it */
+    bool ipc_closed;      /* in the zygote's ipc namespace nothing can be made, so runs get none of their own */
     bool nesting_stopped; /* no user namespace can be made in a run's: it could give capabilities back */
     bool processes;       /* fork is allowed (pid namespace and a counting cgroup hold); else threads only */
     bool denials;         /* seccomp user notification works: denied calls are counted and explained */

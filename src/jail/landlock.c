@@ -71,6 +71,7 @@ static const struct {
     const char *path;
     uint64_t allowed;
 } rules[] = {
+    /* of directories */
     {"/", FS_READ_FILE | FS_READ_DIR},
     {RUN_BOX, FS_IN_BOX},
     {"/dev", FS_WRITE_FILE | FS_TRUNCATE},
@@ -101,16 +102,21 @@ static int restrict_self(int ruleset, uint32_t abi, struct fault *fault)
     return 0;
 }
 
+static int add_rule(int ruleset, int parent, uint64_t allowed, const char *what, struct fault *fault)
+{
+    struct path_beneath rule = {.allowed = allowed, .parent = parent};
+    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0))
+        return fault_set(fault, LAYER, "add_rule", errno, "%s", what);
+    return 0;
+}
+
 /* The kernel refuses rights that only a directory can have on anything else. */
 static int allow(int ruleset, int parent, uint64_t allowed, const char *what, struct fault *fault)
 {
     struct stat status;
     if (fstat(parent, &status))
         return fault_set(fault, LAYER, "stat", errno, "%s", what);
-    struct path_beneath rule = {.allowed = S_ISDIR(status.st_mode) ? allowed : allowed & FS_OF_FILES, .parent = parent};
-    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0))
-        return fault_set(fault, LAYER, "add_rule", errno, "%s", what);
-    return 0;
+    return add_rule(ruleset, parent, S_ISDIR(status.st_mode) ? allowed : allowed & FS_OF_FILES, what, fault);
 }
 
 /* In the jail's root. */
@@ -120,7 +126,7 @@ static int allow_by_table(int ruleset, uint64_t handled, struct fault *fault)
         auto_fd int parent = open(rules[i].path, O_PATH | O_CLOEXEC);
         if (parent < 0)
             return fault_set(fault, LAYER, "open", errno, "%s", rules[i].path);
-        if (allow(ruleset, parent, rules[i].allowed & handled, rules[i].path, fault))
+        if (add_rule(ruleset, parent, rules[i].allowed & handled, rules[i].path, fault))
             return -1;
     }
     return 0;

@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 /* Inside the jail. */
-#define RUN_UID  1000           /* uid and gid that the script sees */
-#define RUN_BOX  "/box"         /* where each run's own tmpfs is mounted: the only place it can write */
-#define RUN_WORK "/box/work"    /* working directory and $HOME (bootstrap.py says so, too); /work is a link to it */
-#define RUN_TMP  "/box/tmp"     /* /tmp is a link to it */
-#define RUN_SHM  "/box/shm"     /* /dev/shm is a link to it */
-#define JAIL_LIB "/safe-script" /* our extension and bootstrap, read-only */
+#define RUN_UID      1000        /* uid and gid that the script sees */
+#define RUN_BOX      "/box"      /* where each run's own tmpfs is mounted: the only place it can write */
+#define RUN_WORK     "/box/work" /* working directory and $HOME (bootstrap.py says so, too); /work is a link to it */
+#define RUN_NO_INPUT RUN_BOX "/stdin" /* in the zygote's root, where no run sees it: an empty file */
+#define RUN_TMP      "/box/tmp"       /* /tmp is a link to it */
+#define RUN_SHM      "/box/shm"       /* /dev/shm is a link to it */
+#define JAIL_LIB     "/safe-script"   /* our extension and bootstrap, read-only */
 
 /* The first argument of the call in END's row; the second is the exit status that the run would have. */
 #define RUN_ENDS UINT64_C(0x656e64206f662072)

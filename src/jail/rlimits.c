@@ -1,5 +1,6 @@
 /* The rlimits layer: what the kernel itself refuses or kills for, whoever else sleeps. Values come from policy_rlimits
- * and the limits table; both soft and hard, and only ever lowered.
+ * and the limits table; both soft and hard, and only ever lowered. Those that are the same for every server the zygote
+ * sets for itself, and runs inherit them.
  *
  * RLIMIT_AS counts what a run inherits: the whole warm interpreter with its libraries, some hundred megabytes to
  * gigabytes of address space, most of it never touched. So the zygote measures itself first, and a run's limit is that
@@ -68,19 +69,6 @@ static bool is_counted_by_namespace(void)
     return major > 5 || (major == 5 && minor >= 14);
 }
 
-int rlimits_arm(const struct jail_plan *plan, struct fault *fault)
-{
-    for (size_t i = 0; i < policy_rlimit_count && i < ROWS_MOST; i++) {
-        struct rlimit have;
-        if (getrlimit((__rlimit_resource_t)policy_rlimits[i].resource, &have))
-            return fault_set(fault, LAYER, "getrlimit", errno, "%s", policy_rlimits[i].name);
-        ceiling[i] = have.rlim_max;
-    }
-    counts_apart = plan->supervisor_maps || plan->run_sets_ids ||
-                   (((jail_clone_flags(plan) & CLONE_NEWUSER) || plan->engine) && is_counted_by_namespace());
-    return measure_base(fault);
-}
-
 static uint64_t wanted(const struct jail_plan *plan, const struct rlimit_row *row, const struct limits *limits)
 {
     if (row->limit < 0)
@@ -112,10 +100,28 @@ static int set_row(const struct jail_plan *plan, size_t i, const struct limits *
     return 0;
 }
 
+int rlimits_arm(const struct jail_plan *plan, struct fault *fault)
+{
+    for (size_t i = 0; i < policy_rlimit_count && i < ROWS_MOST; i++) {
+        struct rlimit have;
+        if (getrlimit((__rlimit_resource_t)policy_rlimits[i].resource, &have))
+            return fault_set(fault, LAYER, "getrlimit", errno, "%s", policy_rlimits[i].name);
+        ceiling[i] = have.rlim_max;
+    }
+    for (size_t i = 0; i < policy_rlimit_count; i++) {
+        if (policy_rlimits[i].limit < 0 && set_row(plan, i, &plan->limits, fault))
+            return -1;
+    }
+    counts_apart = plan->supervisor_maps || plan->run_sets_ids ||
+                   (((jail_clone_flags(plan) & CLONE_NEWUSER) || plan->engine) && is_counted_by_namespace());
+    return measure_base(fault);
+}
+
 int rlimits_apply(const struct jail_plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_rlimit_count; i++) {
-        if (policy_rlimits[i].resource != RLIMIT_NOFILE && set_row(plan, i, &plan->limits, fault))
+        const struct rlimit_row *row = &policy_rlimits[i];
+        if (row->limit >= 0 && row->resource != RLIMIT_NOFILE && set_row(plan, i, &plan->limits, fault))
             return -1;
     }
     return 0;

@@ -244,7 +244,11 @@ static int place(int root, const struct tree *tree, struct fault *fault)
         if (place_link(root, policy_links[i].at, policy_links[i].target, fault))
             return -1;
     }
-    return make_parents(root, RUN_BOX, true, fault);
+    if (make_parents(root, RUN_BOX, true, fault))
+        return -1;
+    if (mknodat(root, RUN_NO_INPUT + 1, S_IFREG | 0444, 0))
+        return fault_set(fault, LAYER, "mknod", errno, RUN_NO_INPUT);
+    return 0;
 }
 
 /* A new tmpfs over the old root; the caller still stands in the old one. */

@@ -296,11 +296,11 @@ def renewals():
     import os
     import random
     from _random import Random
-    from functools import partial
 
     modules = sys.modules
     random.seed()
-    yield partial(Random.seed, random._inst)  # as random.seed(), but for what has just been made empty
+    # As random.seed(), but for what has just been made empty. No two runs have the same 32 bytes.
+    yield lambda seed=Random.seed, of=random._inst, number=int.from_bytes: seed(of, number(os.urandom(32), "little"))
     if "numpy.random" in modules:
         yield numpy_renewal(modules["numpy.random"])
     if "_ssl" in modules:

@@ -5,6 +5,7 @@
 
 #include "files.h"
 #include "frames.h"
+#include "policy.h"
 #include "scope.h"
 #include "script.h"
 #include "turns.h"
@@ -33,39 +34,34 @@ static struct stat channel;  /* the report pipe */
 
 /* ---- descriptors ---- */
 
-/* An empty file, for a script that is given no standard input. Of this run alone: a lock on a shared one would reach
- * other runs. */
-static int empty_file(void)
+/* An empty file, for a script that is given no standard input: the read-only root has one, and a lock on it is as void
+ * as on any other file there. Elsewhere one of this run's own. */
+static int open_no_input(const struct jail_plan *plan)
 {
-    int fd = memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return open("/dev/null", O_RDONLY | O_CLOEXEC);
-    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-    return fd;
+    close(STDIN_FILENO); /* so that this is its number */
+    int fd = plan->layers & LAYER_BIT(LAYER_ROOT) ? open(RUN_NO_INPUT, O_RDONLY | O_NOFOLLOW) : -1;
+    if (fd < 0 && (fd = memfd_create("stdin", MFD_ALLOW_SEALING)) >= 0)
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    return fd < 0 ? open("/dev/null", O_RDONLY) : fd;
 }
 
 /* Not dup3(): the jail refuses it, and it refuses to leave what is in its place already. */
 static int place(int from, int to, int flags)
 {
-    return dup2(from, to) < 0 ? -1 : fcntl(to, F_SETFD, flags);
+    if (dup2(from, to) < 0)
+        return -1;
+    return flags || from == to ? fcntl(to, F_SETFD, flags) : 0;
 }
 
 /* The zygote's descriptors make room for the run's. Those that came lie above 3, so this order overwrites nothing that
- * is still to be moved. Others may be the jail's; they are closed once it stands. */
-static int take_descriptors(struct wire_message *spawn)
+ * is still to be moved. They are closed with all else that is above CONTROL (close_strangers()). Others may be the
+ * jail's; they are closed once it stands. */
+static int take_descriptors(const struct jail_plan *plan, const struct wire_message *spawn)
 {
-    auto_fd int input = empty_file();
-    if (input < 0 || place(input, STDIN_FILENO, 0) || place(spawn->fds[SPAWN_STDOUT], STDOUT_FILENO, 0) ||
+    if (open_no_input(plan) != STDIN_FILENO || place(spawn->fds[SPAWN_STDOUT], STDOUT_FILENO, 0) ||
         place(spawn->fds[SPAWN_STDERR], STDERR_FILENO, 0) || place(spawn->fds[SPAWN_REPORT], REPORT, FD_CLOEXEC) ||
         place(spawn->fds[SPAWN_CONTROL], CONTROL, FD_CLOEXEC))
         return -1;
-    for (int i = 0; i < spawn->fd_count; i++) {
-        if (spawn->fds[i] == CONTROL)
-            spawn->fds[i] = -1;
-    }
-    wire_close_fds(spawn);
-    if (input == CONTROL)
-        take_fd(&input);
     return fstat(REPORT, &channel);
 }
 
@@ -386,7 +382,7 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
     int not_joined = join_cgroups(spawn) ? errno : 0;
-    if (take_descriptors(spawn)) {
+    if (take_descriptors(plan, spawn)) {
         fault_set(&fault, "zygote", "descriptors", errno, "a run's descriptors");
         jail_failed(&fault);
     }

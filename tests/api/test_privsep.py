@@ -3,6 +3,7 @@ doc/ARCHITECTURE.md says the same for people."""
 import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -121,6 +122,19 @@ def test_namespaces_of_their_own_and_empty(server, parts, part):
     interfaces = pathlib.Path(f"/proc/{parts[part]}/net/dev").read_text().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
     assert not re.search(r"^lo\s+\S", pathlib.Path(f"/proc/{parts[part]}/net/route").read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(not harness.IS_ROOT, reason="enters the namespace")
+@pytest.mark.parametrize("kind", ("-M4096", "-Q", "-S1"), ids=("shared memory", "queue", "semaphores"))
+def test_runs_have_no_ipc_namespace_in_common_or_a_closed_one(parts, kind):
+    """Root itself makes nothing in it."""
+    enter = ("nsenter", "--ipc", "--target", str(parts["run"]))
+    made = subprocess.run((*enter, "ipcmk", kind), capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
+    shared = namespace(parts["run"], "ipc") == namespace(parts["zygote"], "ipc")
+    assert namespace(parts["run"], "ipc") != namespace(parts["supervisor"], "ipc")
+    assert (made.returncode != 0) == shared, made
+    if shared:
+        assert re.search("No space left|Invalid argument", made.stderr), made
 
 
 def test_the_front_and_the_zygote_are_in_different_rooms(parts):

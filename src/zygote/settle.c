@@ -17,6 +17,9 @@
 /* Python's own allocator has a size class for each multiple of 16 up to this. */
 enum { CLASS_STEP = 16, CLASS_MOST = 512 };
 
+/* Up to this the C library keeps freed pieces of each size apart. */
+enum { KEPT_APART_MOST = 1056 };
+
 /* So many bytes that lie one after the other are taken for the beginning of a pool, and not for a hole in one. Pools
  * are of 16 KiB, of 4 before 3.10. */
 enum { IN_ORDER = 3072, POOL = 16384, POOL_HEAD_MOST = 64 };
@@ -57,17 +60,14 @@ static void fill_pools(size_t size)
 static void fill_heap(void)
 {
     malloc_trim(0);
-    const struct mallinfo2 info = mallinfo2();
-    uintptr_t end = (uintptr_t)sbrk(0) - info.keepcost;
-    size_t holes = info.fordblks, size = LARGEST_HOLE;
-    while (size >= CLASS_STEP && holes >= size) {
+    uintptr_t end = (uintptr_t)sbrk(0) - mallinfo2().keepcost;
+    size_t size = LARGEST_HOLE;
+    while (size >= 2 * CLASS_STEP) {
         void *block = malloc(size - sizeof(size_t));
-        if (block && (uintptr_t)block < end) {
-            holes -= size;
+        if (block && (uintptr_t)block < end)
             continue;
-        }
         free(block);
-        size -= size > CLASS_MOST ? size / 8 / CLASS_STEP * CLASS_STEP : CLASS_STEP;
+        size -= size > KEPT_APART_MOST ? size / 8 / CLASS_STEP * CLASS_STEP : CLASS_STEP;
     }
 }
 
@@ -188,6 +188,7 @@ void settle(void)
 {
     script_rehearse(true); /* fills the interpreter's caches */
     map_text();
+    PyGC_Collect(); /* takes apart what the interpreter keeps of freed lists, tuples and dicts, which lie anywhere */
     fill_heap();
     for (size_t size = CLASS_MOST; size > 0; size -= CLASS_STEP)
         fill_pools(size);

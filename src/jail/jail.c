@@ -21,10 +21,8 @@
 const struct layer layer_table[LAYER_COUNT] = {
     [LAYER_CGROUP] = {"memory with tmpfs and pipes, processes and CPU counted and limited; kill of the whole tree",
                       "rlimits, the supervisor's watchdog, threads only", cgroup_probe, NULL, NULL},
-    [LAYER_NAMESPACES] =
-        {"user, pid and mount namespaces of its own; empty net and uts namespaces; an ipc namespace of its own, or "
-         "one in which nothing can be made",
-         "landlock, seccomp", namespaces_probe, namespaces_arm, namespaces_apply},
+    [LAYER_NAMESPACES] = {"user, pid, mount and ipc namespaces of its own; empty net and uts namespaces",
+                          "landlock, seccomp", namespaces_probe, namespaces_arm, namespaces_apply},
     [LAYER_ROOT] = {"a read-only minimal tree and a small tmpfs to work in; no /proc", "landlock, identity", root_probe,
                     NULL, NULL},
     [LAYER_IDENTITY] = {"a uid of its own, no capabilities, no_new_privs, not dumpable, its own session",

@@ -77,7 +77,6 @@ struct jail_plan {
                              itself to the zygote's uid */
     bool run_sets_ids;    /* no user namespaces, but CAP_SETUID: the run takes its own kernel uid; the zygote keeps that
                              capability for it */
-    bool ipc_closed;      /* in the zygote's ipc namespace nothing can be made, so runs get none of their own */
     bool nesting_stopped; /* no user namespace can be made in a run's: it could give capabilities back */
     bool processes;       /* fork is allowed (pid namespace and a counting cgroup hold); else threads only */
     bool denials;         /* seccomp user notification works: denied calls are counted and explained */

@@ -1,14 +1,9 @@
 /* The namespaces layer: which namespaces the zygote gets once and each run anew, and who writes a run's id maps.
  *
  * Once, in the template: mount, net, uts, ipc; empty, and nothing can be made in the last three through the system
- * calls that a run has. Each run: user, pid, mount. A run is created by an unprivileged zygote, so it needs a user
+ * calls that a run has. Each run: user, pid, mount, ipc. A run is created by an unprivileged zygote, so it needs a user
  * namespace of its own to be allowed the others; what it gains in there (all capabilities over its own namespaces,
  * until identity_apply() drops them) it can use on nothing but its own mounts.
- *
- * The ipc namespace costs each run its share of a file system, of two tables of sysctls and of an RCU grace period, all
- * for objects that the filter lets none make. So where the template may (root, /proc/sys writable) it sets the limits
- * of its own to none: the kernel then makes nothing there for anybody, and what cannot exist is shared with nobody. To
- * raise them takes root in the namespace's owner, which no run has. Elsewhere each run gets one.
  *
  * The maps (user_namespaces(7): the writer must be in the run's user namespace or that one's parent, the map_write() of
  * the kernel looks at who *opened* the file):
@@ -39,7 +34,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ipc.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -61,22 +55,6 @@ static int write_at(int directory, const char *path, const char *text, struct fa
         return fault_set(fault, LAYER, "open", errno, "%s", path);
     if (write(fd, text, strlen(text)) < 0)
         return fault_set(fault, LAYER, "write", errno, "%s to %s", text, path);
-    return 0;
-}
-
-/* Of the ipc namespace that the caller is in. */
-static int close_ipc(int proc, struct fault *fault)
-{
-    static const char *const limits[][2] = {
-        {"sys/kernel/shmmni", "0"},
-        {"sys/kernel/msgmni", "0"},
-        {"sys/kernel/sem", "0 0 0 0"},
-        {"sys/fs/mqueue/queues_max", "0"},
-    };
-    for (size_t i = 0; i < COUNT(limits); i++) {
-        if (write_at(proc, limits[i][0], limits[i][1], fault))
-            return -1;
-    }
     return 0;
 }
 
@@ -154,8 +132,6 @@ int namespaces_template(const struct jail_plan *plan, struct fault *fault)
         return -1;
     if ((flags & CLONE_NEWNS) && make_private(fault))
         return -1;
-    if (plan->ipc_closed && close_ipc(proc, fault))
-        return -1;
     if ((flags & CLONE_NEWUTS) && (sethostname("jail", 4) || setdomainname("jail", 4)))
         return fault_set(fault, LAYER, "sethostname", errno, "jail");
     if (!(plan->namespaces & CLONE_NEWUSER))
@@ -214,16 +190,6 @@ static int check_run(struct fault *fault)
     return 0;
 }
 
-static int check_ipc(struct fault *fault)
-{
-    if (syscall(SYS_shmget, IPC_PRIVATE, 1, IPC_CREAT | 0600) >= 0 ||
-        syscall(SYS_msgget, IPC_PRIVATE, IPC_CREAT | 0600) >= 0 ||
-        syscall(SYS_semget, IPC_PRIVATE, 1, IPC_CREAT | 0600) >= 0 ||
-        syscall(SYS_mq_open, "probe", O_CREAT | O_RDWR, 0600, NULL) >= 0)
-        return fault_set(fault, LAYER, "ipc", 0, "something can be made in a closed ipc namespace");
-    return check_run(fault);
-}
-
 static int check_nesting(struct fault *fault)
 {
     if (unshare(CLONE_NEWUSER) == 0 || (errno != ENOSPC && errno != EPERM))
@@ -231,13 +197,11 @@ static int check_nesting(struct fault *fault)
     return 0;
 }
 
-static int rehearse_plan(void *attempt, struct fault *fault)
+static int rehearse_plan(void *plan, struct fault *fault)
 {
-    const struct jail_plan *plan = attempt;
     struct fault with_root;
-    int (*check)(struct fault * fault) = plan->ipc_closed ? check_ipc : check_run;
     /* In a chroot they can be had only once the root layer has left it. */
-    return rehearse(plan, false, check, fault) && rehearse(plan, true, check, &with_root) ? -1 : 0;
+    return rehearse(plan, false, check_run, fault) && rehearse(plan, true, check_run, &with_root) ? -1 : 0;
 }
 
 static int rehearse_nesting(void *plan, struct fault *fault)
@@ -250,10 +214,8 @@ static int rehearse_nesting(void *plan, struct fault *fault)
 static const struct {
     bool as_root;
     uint32_t template, run;
-    bool supervisor_maps, ipc_closed;
+    bool supervisor_maps;
 } ways[] = {
-    {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL & ~CLONE_NEWIPC, true, true},
-    {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL & ~CLONE_NEWIPC, false, true},
     {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL, true},
     {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, RUN_FULL, false},
     {true, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS, RUN_FULL & ~CLONE_NEWIPC, true},
@@ -275,15 +237,13 @@ int namespaces_probe(struct jail_plan *plan, struct layer_report *report)
         attempt.template_namespaces = ways[i].template;
         attempt.namespaces = ways[i].run;
         attempt.supervisor_maps = ways[i].supervisor_maps;
-        attempt.ipc_closed = ways[i].ipc_closed;
         if (in_child(LAYER, rehearse_plan, &attempt, &fault) == 0) {
             *plan = attempt;
             attempt.nesting_stopped = true;
             plan->nesting_stopped = in_child(LAYER, rehearse_nesting, &attempt, &fault) == 0;
             snprintf(report->how, sizeof report->how,
-                     "user pid mount%s new, net uts inherited empty%s; mapped by the %s%s",
-                     ways[i].run & CLONE_NEWIPC ? " ipc" : "", ways[i].ipc_closed ? ", ipc closed" : "",
-                     ways[i].supervisor_maps ? "supervisor" : "run",
+                     "user pid mount%s new, net uts inherited empty; mapped by the %s%s",
+                     ways[i].run & CLONE_NEWIPC ? " ipc" : "", ways[i].supervisor_maps ? "supervisor" : "run",
                      plan->nesting_stopped ? "; no nested ones" : "; nested ones need seccomp");
             return 0;
         }
@@ -291,6 +251,6 @@ int namespaces_probe(struct jail_plan *plan, struct layer_report *report)
             report->fault = fault;
     }
     plan->namespaces = plan->template_namespaces = 0;
-    plan->supervisor_maps = plan->ipc_closed = false;
+    plan->supervisor_maps = false;
     return -1;
 }

@@ -9,6 +9,9 @@
  * hold no state. A run's user namespace is not the mounts' owner, so it could not undo the flags even with capabilities
  * (mount_namespaces(7), locked flags).
  *
+ * Each mount is work for the kernel at each run's clone and at its end, so small files of root's that all may read are
+ * not mounts but copies, as they were when the template was built.
+ *
  * What all runs share is the page cache of the host's files, read-only; so nothing that writes it without write access
  * (splice, AF_ALG) is among a run's system calls. */
 #include "layers.h"
@@ -27,18 +30,20 @@
 
 #define LAYER "root"
 
-enum { LINKS_MOST = 40, SHOWN_MOST = 1024 };
+enum { LINKS_MOST = 40, SHOWN_MOST = 1024, COPY_MOST = 128 << 10, COPIES_MOST = 1 << 20 };
 
-/* Something to be shown at `at`: a symbolic link (`link` is its text) or a mount of `source`. */
+/* Something to be shown at `at`: a symbolic link (`link` is its text), or a mount or a copy (`text`) of `source`. */
 struct shown {
-    char *at, *source, *link;
+    char *at, *source, *link, *text;
     uint64_t attributes;
     int tree;
+    struct stat status; /* of what is copied */
 };
 
 struct tree {
     struct shown shown[SHOWN_MOST];
     size_t count;
+    off_t copied; /* bytes */
 };
 
 static int add(struct tree *tree, const char *at, const char *source, const char *link, uint64_t attributes,
@@ -179,12 +184,36 @@ static int set_attributes(int mount_fd, uint64_t attributes, const char *path, s
     return 0;
 }
 
+/* Whether a copy in our tmpfs is the same to everybody: whose owner and rights that can have, and what it forbids (a
+ * program to be run from it). */
+static bool may_copy(const struct tree *tree, const struct shown *shown, const struct stat *status)
+{
+    return geteuid() == 0 && S_ISREG(status->st_mode) && status->st_uid == 0 && status->st_gid == 0 &&
+           (status->st_mode & (S_ISUID | S_ISGID | 0444)) == 0444 && (shown->attributes & MOUNT_ATTR_NOEXEC) &&
+           status->st_size <= COPY_MOST && tree->copied + status->st_size <= COPIES_MOST;
+}
+
+/* Takes the text of what will be a copy. Returns false for what has to be a mount. */
+static bool take_text(struct tree *tree, struct shown *shown)
+{
+    auto_fd int file = open(shown->source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &shown->status) || !may_copy(tree, shown, &shown->status))
+        return false;
+    auto_free char *text = malloc((size_t)shown->status.st_size + 1);
+    /* One that changes meanwhile would be cut. */
+    if (!text || read(file, text, (size_t)shown->status.st_size + 1) != shown->status.st_size)
+        return false;
+    tree->copied += shown->status.st_size;
+    shown->text = take(text);
+    return true;
+}
+
 /* Detached copies of all mounts, with their flags: from here on the host's tree is not needed. */
 static int copy_mounts(struct tree *tree, struct fault *fault)
 {
     for (size_t i = 0; i < tree->count; i++) {
         struct shown *shown = &tree->shown[i];
-        if (shown->link)
+        if (shown->link || take_text(tree, shown))
             continue;
         shown->tree = open_tree(AT_FDCWD, shown->source,
                                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW);
@@ -233,11 +262,25 @@ static int place_mount(int root, const struct shown *shown, struct fault *fault)
     return 0;
 }
 
+static int place_copy(int root, const struct shown *shown, struct fault *fault)
+{
+    const struct timespec times[] = {shown->status.st_atim, shown->status.st_mtim};
+    if (make_parents(root, shown->at, false, fault))
+        return -1;
+    auto_fd int file = openat(root, shown->at + 1, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0 || write(file, shown->text, (size_t)shown->status.st_size) != shown->status.st_size ||
+        fchmod(file, shown->status.st_mode & 0777) || futimens(file, times))
+        return fault_set(fault, LAYER, "copy", errno, "%s", shown->at);
+    return 0;
+}
+
 static int place(int root, const struct tree *tree, struct fault *fault)
 {
     for (size_t i = 0; i < tree->count; i++) {
         const struct shown *shown = &tree->shown[i];
-        if (shown->link ? place_link(root, shown->at, shown->link, fault) : place_mount(root, shown, fault))
+        if (shown->link   ? place_link(root, shown->at, shown->link, fault)
+            : shown->text ? place_copy(root, shown, fault)
+                          : place_mount(root, shown, fault))
             return -1;
     }
     for (size_t i = 0; i < policy_link_count; i++) {
@@ -257,7 +300,7 @@ static int new_root(struct fault *fault)
     auto_fd int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
     if (context < 0)
         return fault_set(fault, LAYER, "fsopen", errno, "tmpfs");
-    if (fsconfig(context, FSCONFIG_SET_STRING, "size", "1m", 0) ||
+    if (fsconfig(context, FSCONFIG_SET_STRING, "size", "4m", 0) ||
         fsconfig(context, FSCONFIG_SET_STRING, "nr_inodes", "4096", 0) ||
         fsconfig(context, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
         fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))

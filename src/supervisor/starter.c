@@ -184,7 +184,7 @@ static void zygote_exec(struct engine *engine, const struct wire_begin *order)
     snprintf(extension, sizeof extension, "%s/_safe_script.abi3.so", engine->library);
     snprintf(bootstrap, sizeof bootstrap, "%s/bootstrap.py", engine->library);
     paths[count++] = (struct jail_path){.host = extension, .at = JAIL_LIB "/_safe_script.abi3.so"};
-    paths[count++] = (struct jail_path){.host = bootstrap, .at = JAIL_LIB "/bootstrap.py"};
+    paths[count++] = (struct jail_path){.host = bootstrap, .at = JAIL_LIB "/bootstrap.py", .data = true};
     struct rlimit stack;
     if (!(engine->plan.layers & LAYER_BIT(LAYER_CGROUP)) && getrlimit(RLIMIT_STACK, &stack) == 0) {
         stack.rlim_cur = JAIL_THREAD_STACK;

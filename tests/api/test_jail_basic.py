@@ -3,7 +3,9 @@
 The attempts are harmless where they succeed (signal 0, bounded bombs, opens without writes), so that a broken jail fails
 this suite and not the machine.
 """
+import hashlib
 import os
+import pathlib
 import platform
 import socket
 
@@ -71,6 +73,33 @@ def test_no_descriptor_leads_outside(server):
         " if attempt(os.open, path, os.O_RDONLY, dir_fd=fd).startswith('OK')]}\n"
     )
     assert outcome == {"reached": []}
+
+
+SHOWN_FILES = ("/etc/ld.so.cache", "/etc/timezone", "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/matplotlibrc")
+
+
+def test_shown_files_are_the_host_s(server):
+    """Their text, size, rights and times, whether they are mounted or copied; and no way to change them."""
+    here = [path for path in SHOWN_FILES if os.path.isfile(path)]
+    assert here
+    result = server.result(
+        """
+        import hashlib, os
+        def refusal(call, *args):
+            try:
+                call(*args)
+            except OSError as error:
+                return error.errno
+        def main(paths):
+            return {path: [hashlib.sha256(open(path, "rb").read()).hexdigest(), os.stat(path).st_size, os.stat(path).st_mode, os.stat(path).st_mtime_ns,
+                           os.stat(path).st_uid == 1000, None not in (refusal(open, path, "ab"), refusal(os.chmod, path, 0o666), refusal(os.unlink, path))]
+                    for path in paths}
+        """,
+        input=here,
+    )
+    for path in here:
+        text, status = pathlib.Path(path).read_bytes(), os.stat(path)
+        assert result[path] == [hashlib.sha256(text).hexdigest(), len(text), status.st_mode, status.st_mtime_ns, False, True], path
 
 
 UNWRITABLE = ("/usr/left-behind", "/usr/lib/left-behind", "/etc/left-behind", "/left-behind", "/dev/left-behind", "/safe-script/left-behind",

@@ -9,8 +9,8 @@
  * hold no state. A run's user namespace is not the mounts' owner, so it could not undo the flags even with capabilities
  * (mount_namespaces(7), locked flags).
  *
- * Each mount is work for the kernel at each run's clone and at its end, so small files of root's that all may read are
- * not mounts but copies, as they were when the template was built.
+ * Each mount is work for the kernel at each run's clone and at its end, so small files of root's that all may read, and
+ * directories of few of them, are not mounts but copies, as they were when the template was built.
  *
  * What all runs share is the page cache of the host's files, read-only; so nothing that writes it without write access
  * (splice, AF_ALG) is among a run's system calls. */
@@ -18,6 +18,7 @@
 
 #include "scope.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,13 +31,16 @@
 
 #define LAYER "root"
 
-enum { LINKS_MOST = 40, SHOWN_MOST = 1024, COPY_MOST = 128 << 10, COPIES_MOST = 1 << 20 };
+enum { LINKS_MOST = 40, SHOWN_MOST = 1024, COPY_MOST = 128 << 10, COPIES_MOST = 1 << 20, ENTRIES_MOST = 64 };
 
-/* Something to be shown at `at`: a symbolic link (`link` is its text), or a mount or a copy (`text`) of `source`. */
+/* Something to be shown at `at`: a symbolic link (`link` is its text), or a mount or a copy of `source`, which is a
+ * file
+ * (`text`) or a directory (`copied`; what is in it follows). */
 struct shown {
     char *at, *source, *link, *text;
     uint64_t attributes;
     int tree;
+    bool copied;
     struct stat status; /* of what is copied */
 };
 
@@ -184,20 +188,21 @@ static int set_attributes(int mount_fd, uint64_t attributes, const char *path, s
     return 0;
 }
 
-/* Whether a copy in our tmpfs is the same to everybody: whose owner and rights that can have, and what it forbids (a
- * program to be run from it). */
-static bool may_copy(const struct tree *tree, const struct shown *shown, const struct stat *status)
+/* Whether a copy is the same to everybody: what we make is root's, all may read what this process can, and no program
+ * or library can be used from our tmpfs. */
+static bool may_copy(const struct shown *shown, mode_t needed)
 {
-    return geteuid() == 0 && S_ISREG(status->st_mode) && status->st_uid == 0 && status->st_gid == 0 &&
-           (status->st_mode & (S_ISUID | S_ISGID | 0444)) == 0444 && (shown->attributes & MOUNT_ATTR_NOEXEC) &&
-           status->st_size <= COPY_MOST && tree->copied + status->st_size <= COPIES_MOST;
+    const struct stat *status = &shown->status;
+    return geteuid() == 0 && (shown->attributes & MOUNT_ATTR_NOEXEC) && status->st_uid == 0 && status->st_gid == 0 &&
+           (status->st_mode & (S_ISUID | S_ISGID | needed)) == needed;
 }
 
 /* Takes the text of what will be a copy. Returns false for what has to be a mount. */
 static bool take_text(struct tree *tree, struct shown *shown)
 {
     auto_fd int file = open(shown->source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &shown->status) || !may_copy(tree, shown, &shown->status))
+    if (file < 0 || fstat(file, &shown->status) || !S_ISREG(shown->status.st_mode) || !may_copy(shown, 0444) ||
+        shown->status.st_size > COPY_MOST || tree->copied + shown->status.st_size > COPIES_MOST)
         return false;
     auto_free char *text = malloc((size_t)shown->status.st_size + 1);
     /* One that changes meanwhile would be cut. */
@@ -208,12 +213,63 @@ static bool take_text(struct tree *tree, struct shown *shown)
     return true;
 }
 
+static bool take_entries(struct tree *tree, size_t index, size_t most);
+
+/* One entry of a directory that is copied: a link, a file, a directory. */
+static bool take_entry(struct tree *tree, const struct shown *parent, const char *name, size_t most)
+{
+    char at[PATH_MAX], source[PATH_MAX], target[PATH_MAX];
+    struct fault fault;
+    if (snprintf(at, sizeof at, "%s/%s", parent->at, name) >= (int)sizeof at ||
+        snprintf(source, sizeof source, "%s/%s", parent->source, name) >= (int)sizeof source)
+        return false;
+    ssize_t size = readlink(source, target, sizeof target - 1);
+    target[size > 0 ? size : 0] = 0;
+    if (add(tree, at, source, size > 0 ? target : NULL, parent->attributes, &fault))
+        return false;
+    struct shown *shown = &tree->shown[tree->count - 1];
+    return shown->link || take_text(tree, shown) || take_entries(tree, tree->count - 1, most);
+}
+
+/* Returns false where something in it has to be a mount, or there is too much; what has been added is then void. */
+static bool take_entries(struct tree *tree, size_t index, size_t most)
+{
+    struct shown *shown = &tree->shown[index];
+    auto_fd int directory = open(shown->source, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory < 0 || fstat(directory, &shown->status) || !may_copy(shown, 0555))
+        return false;
+    DIR *entries = fdopendir(directory);
+    if (!entries)
+        return false;
+    take_fd(&directory);
+    bool whole = true;
+    for (struct dirent *entry; whole && (entry = readdir(entries));) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            whole = tree->count < most && take_entry(tree, shown, entry->d_name, most);
+    }
+    closedir(entries);
+    shown->copied = whole;
+    return whole;
+}
+
+static bool take_directory(struct tree *tree, size_t index)
+{
+    size_t count = tree->count, most = count + ENTRIES_MOST;
+    off_t copied = tree->copied;
+    if (take_entries(tree, index, most < SHOWN_MOST ? most : SHOWN_MOST))
+        return true;
+    tree->count = count; /* NOLINT(clang-analyzer-unix.Malloc): the texts go with the process, which is about to exec */
+    tree->copied = copied;
+    return false;
+}
+
 /* Detached copies of all mounts, with their flags: from here on the host's tree is not needed. */
 static int copy_mounts(struct tree *tree, struct fault *fault)
 {
-    for (size_t i = 0; i < tree->count; i++) {
+    const size_t count = tree->count; /* what is added is copied */
+    for (size_t i = 0; i < count; i++) {
         struct shown *shown = &tree->shown[i];
-        if (shown->link || take_text(tree, shown))
+        if (shown->link || take_text(tree, shown) || take_directory(tree, i))
             continue;
         shown->tree = open_tree(AT_FDCWD, shown->source,
                                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW);
@@ -274,15 +330,31 @@ static int place_copy(int root, const struct shown *shown, struct fault *fault)
     return 0;
 }
 
+/* When all that lies in them is there, which changes their times. */
+static int finish_directories(int root, const struct tree *tree, struct fault *fault)
+{
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct shown *shown = &tree->shown[i];
+        const struct timespec times[] = {shown->status.st_atim, shown->status.st_mtim};
+        if (shown->copied && (fchmodat(root, shown->at + 1, shown->status.st_mode & 07777, 0) ||
+                              utimensat(root, shown->at + 1, times, AT_SYMLINK_NOFOLLOW)))
+            return fault_set(fault, LAYER, "utimensat", errno, "%s", shown->at);
+    }
+    return 0;
+}
+
 static int place(int root, const struct tree *tree, struct fault *fault)
 {
     for (size_t i = 0; i < tree->count; i++) {
         const struct shown *shown = &tree->shown[i];
-        if (shown->link   ? place_link(root, shown->at, shown->link, fault)
-            : shown->text ? place_copy(root, shown, fault)
-                          : place_mount(root, shown, fault))
+        if (shown->link     ? place_link(root, shown->at, shown->link, fault)
+            : shown->text   ? place_copy(root, shown, fault)
+            : shown->copied ? make_parents(root, shown->at, true, fault)
+                            : place_mount(root, shown, fault))
             return -1;
     }
+    if (finish_directories(root, tree, fault))
+        return -1;
     for (size_t i = 0; i < policy_link_count; i++) {
         if (place_link(root, policy_links[i].at, policy_links[i].target, fault))
             return -1;

@@ -38,7 +38,7 @@ static const char question[] =
     "s=getattr(sys.modules.get('sitecustomize'),'__file__',None)\n" /* the operator's: a link into /etc in Debian */
     "p+=[os.path.realpath(s)]if s else[]\n"
     "for d in dict.fromkeys(p):\n"
-    "    if os.path.exists(d) and '\\n' not in d: print('path',d)\n"
+    "    if os.path.exists(d) and '\\n' not in d: print('text'if d.endswith('.py')and os.path.isfile(d)else'path',d)\n"
     "found={}\n"
     "for d in sys.path:\n"
     "    for f in glob.glob(os.path.join(glob.escape(d),'*-*.*-info')):\n"
@@ -137,6 +137,12 @@ static bool hex_of(const char *text, unsigned long *hex)
     return strcmp(rest, " free") == 0;
 }
 
+/* "text " is a file that is only read. */
+static bool is_shown(const char *line)
+{
+    return strncmp(line, "path ", 5) == 0 || strncmp(line, "text ", 5) == 0;
+}
+
 static int take_answer(struct interpreter *interpreter, const char *python, struct fault *fault)
 {
     unsigned long hex = 0;
@@ -151,11 +157,12 @@ static int take_answer(struct interpreter *interpreter, const char *python, stru
             take_package(interpreter, line + 8);
         else if (strncmp(line, "missing ", 8) == 0)
             add_missing(interpreter, line + 8);
-        else if (strncmp(line, "path ", 5) == 0 && interpreter->path_count == INTERPRETER_PATHS)
+        else if (is_shown(line) && interpreter->path_count == INTERPRETER_PATHS)
             return fault_set(fault, "interpreter", "path", E2BIG, "%s has more than %d directories in sys.path", python,
                              INTERPRETER_PATHS);
-        else if (strncmp(line, "path ", 5) == 0)
-            interpreter->paths[interpreter->path_count++] = (struct jail_path){.host = line + 5, .optional = true};
+        else if (is_shown(line))
+            interpreter->paths[interpreter->path_count++] =
+                (struct jail_path){.host = line + 5, .optional = true, .data = *line == 't'};
     }
     if (strncmp(interpreter->version, "CPython ", 8) != 0 || hex < 0x03090000)
         return fault_set(fault, "interpreter", "version", 0, "%s is %s; CPython 3.9 or later is needed", python,

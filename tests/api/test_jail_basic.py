@@ -4,10 +4,13 @@ The attempts are harmless where they succeed (signal 0, bounded bombs, opens wit
 this suite and not the machine.
 """
 import hashlib
+import inspect
 import os
 import pathlib
 import platform
 import socket
+import stat
+import textwrap
 
 import pytest
 
@@ -75,7 +78,8 @@ def test_no_descriptor_leads_outside(server):
     assert outcome == {"reached": []}
 
 
-SHOWN_FILES = ("/etc/ld.so.cache", "/etc/timezone", "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/matplotlibrc")
+SHOWN_FILES = ("/etc/ld.so.cache", "/etc/timezone", "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/matplotlibrc", "/etc/fonts/fonts.conf")
+SHOWN_DIRECTORIES = ("/etc/fonts", "/etc/alternatives", "/etc/ssl/certs", "/usr/share/fontconfig", "/usr/share/zoneinfo")
 
 
 def test_shown_files_are_the_host_s(server):
@@ -100,6 +104,20 @@ def test_shown_files_are_the_host_s(server):
     for path in here:
         text, status = pathlib.Path(path).read_bytes(), os.stat(path)
         assert result[path] == [hashlib.sha256(text).hexdigest(), len(text), status.st_mode, status.st_mtime_ns, False, True], path
+
+
+def test_shown_directories_are_the_host_s(server):
+    def look(top):
+        for directory, names, files in os.walk(top):
+            for name in names + files:
+                path = os.path.join(directory, name)
+                status = os.lstat(path)
+                is_link = stat.S_ISLNK(status.st_mode)
+                yield path, [status.st_mode, os.readlink(path) if is_link else status.st_mtime_ns, stat.S_ISREG(status.st_mode) and status.st_size]
+
+    here = [path for path in SHOWN_DIRECTORIES if os.path.isdir(path)]
+    script = "import os, stat\n" + textwrap.dedent(inspect.getsource(look)) + "def main(tops):\n    return {top: dict(look(top)) for top in tops}\n"
+    assert here and server.result(script, input=here) == {top: dict(look(top)) for top in here}
 
 
 UNWRITABLE = ("/usr/left-behind", "/usr/lib/left-behind", "/etc/left-behind", "/left-behind", "/dev/left-behind", "/safe-script/left-behind",

@@ -15,6 +15,7 @@
 
 enum {
     PIPE_BYTES = 256 * 1024, /* of lines that wait for their reader */
+    GATHER_MS = 5,           /* how long after some the next are left to gather: each time we are woken costs a run */
     LAST_WORDS_MS = 2000,
     LIVED_US = 1000000,
     RETRY_US = 200000,
@@ -66,8 +67,10 @@ static void __attribute__((noreturn)) serve(const struct relay *relay)
     dup2(relay->destination, STDOUT_FILENO);
     closefrom(STDERR_FILENO); /* among them the pipe's other end */
     give_up_rights();
-    for (ssize_t length; (length = read(STDIN_FILENO, lines, sizeof lines)) != 0;)
+    for (ssize_t length; (length = read(STDIN_FILENO, lines, sizeof lines)) != 0;) {
         write_all(STDOUT_FILENO, lines, length);
+        poll(NULL, 0, length < (ssize_t)sizeof lines ? GATHER_MS : 0);
+    }
     _exit(0);
 }
 

@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -25,6 +26,8 @@
 /* Where a run has its descriptors. The control socket goes before the script comes; JAIL_PROC_FD is left free for the
  * jail. */
 enum { REPORT = 3, CONTROL = JAIL_PROC_FD + 1, LAST_KEPT = REPORT };
+
+enum { JOB_SMALL = 16384 }; /* bytes */
 
 /* The one secret of a run. Never in a Python object, and in no frame that a script can see. */
 static uint8_t nonce[NONCE_BYTES];
@@ -268,17 +271,31 @@ static _Noreturn void report(const struct jail_plan *plan, struct said *said, co
 
 /* ---- the job ---- */
 
-/* The whole job, mapped; NULL when that cannot be had. */
-static struct span map_job(int fd)
+/* The whole job; NULL when that cannot be had. A small one is read: to map it costs more than to copy it. */
+static struct span open_job(int fd)
 {
     struct stat stat;
     struct span job = {NULL, 0};
     if (fstat(fd, &stat) || stat.st_size <= 0)
         return job;
-    void *bytes = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes != MAP_FAILED)
-        job = (struct span){bytes, (size_t)stat.st_size};
+    size_t length = (size_t)stat.st_size;
+    void *bytes = length <= JOB_SMALL ? malloc(length) : mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes && bytes != MAP_FAILED)
+        job = (struct span){bytes, length};
+    if (job.bytes && length <= JOB_SMALL && pread(fd, bytes, length, 0) != stat.st_size)
+        job.bytes = NULL;
     return job;
+}
+
+static void close_job(struct span job)
+{
+    void *bytes = (void *)(uintptr_t)job.bytes;
+    if (job.length > JOB_SMALL) {
+        munmap(bytes, job.length);
+        return;
+    }
+    explicit_bzero(bytes, job.length); /* with the nonce */
+    free(bytes);
 }
 
 /* Takes the job apart: nonce, source and input, then the files, which are placed, and the patterns. Returns false where
@@ -339,7 +356,7 @@ static _Noreturn void serve_job(const struct jail_plan *plan)
     const struct limits limits = start.start.limits;
     if (start.fd_count > 1 && (place(start.fds[1], STDIN_FILENO, 0) || lseek(STDIN_FILENO, 0, SEEK_SET)))
         _exit(EXIT_NO_CHANNEL);
-    struct span job = map_job(start.fds[0]);
+    struct span job = open_job(start.fds[0]);
     /* The only descriptors above LAST_KEPT since enter_jail(). */
     wire_close_fds(&start);
     close(CONTROL);
@@ -347,7 +364,7 @@ static _Noreturn void serve_job(const struct jail_plan *plan)
         _exit(EXIT_NO_CHANNEL);
     int lowered = jail_lower(plan, &limits, &fault);
     bool ready = take_job(job, &said) && lowered == 0;
-    munmap((void *)(uintptr_t)job.bytes, job.length);
+    close_job(job);
     if (lowered) {
         said.failure = FAIL_FILES;
         fault_text(&fault, text, sizeof text);

@@ -57,6 +57,7 @@ struct cgroup {
     int file[FILE_COUNT];
     uint64_t memory; /* the limit that is set */
     uint64_t cpu_before, oom_before, fork_before;
+    uint64_t pids_peak, forks_refused; /* when it was last asked; nothing that has died changes them */
     int oom_event;
     bool used;
 };
@@ -436,6 +437,7 @@ static int set_limits(struct cgroup *cgroup, const struct limits *limits, struct
 {
     if (set_memory(cgroup, limits->value[LIMIT_MEMORY], fault))
         return -1;
+    /* Always: what has become read-only meanwhile must be seen. */
     if (cgroup_put(cgroup->file[FILE_PIDS_LIMIT], limits->value[LIMIT_PROCESSES]))
         return fault_set(fault, LAYER, "write", errno, "pids.max %" PRIu64, limits->value[LIMIT_PROCESSES]);
     return 0;
@@ -450,13 +452,14 @@ static int renew(struct cgroup *cgroup, int which, struct fault *fault)
         return fault_set(fault, LAYER, "rmdir", errno, "%s/%s", hierarchy->path, cgroup->name);
     if (hierarchy->controllers & CONTROLLER_BIT(MEMORY))
         cgroup->memory = 0;
+    if (hierarchy->controllers & CONTROLLER_BIT(PIDS))
+        cgroup->forks_refused = 0;
     return open_files(cgroup, which, fault);
 }
 
 static int renew_used(struct cgroup *cgroup, struct fault *fault)
 {
-    uint64_t peak = cgroup_number(cgroup->file[FILE_PIDS_PEAK], NULL);
-    bool many = peak != CGROUP_UNKNOWN && peak > 1;
+    bool many = cgroup->pids_peak > 1;
     /* Since Linux 6.12 a write resets memory.peak for this descriptor. v1 always could. */
     bool stuck = cgroup_put(cgroup->file[FILE_MEMORY_PEAK], 0) != 0;
     for (int i = 0; i < cgroup->all->count; i++) {
@@ -486,7 +489,7 @@ int cgroup_reset(struct cgroup *cgroup, const struct limits *limits, struct faul
         return fault_set(fault, LAYER, "write", errno, "memory.oom.group");
     cgroup->cpu_before = or_zero(cgroup_number(cgroup->file[FILE_CPU_USAGE], cgroup->all->v2 ? "usage_usec" : NULL));
     cgroup->oom_before = or_zero(cgroup_number(cgroup->file[FILE_MEMORY_EVENTS], "oom_kill"));
-    cgroup->fork_before = or_zero(cgroup_number(cgroup->file[FILE_PIDS_EVENTS], "max"));
+    cgroup->fork_before = cgroup->forks_refused;
     return 0;
 }
 
@@ -532,10 +535,12 @@ int cgroup_usage(struct cgroup *cgroup, struct cgroup_usage *usage, struct fault
     if (ooms == CGROUP_UNKNOWN || refused == CGROUP_UNKNOWN)
         return fault_set(fault, LAYER, "read", errno, "events of cgroup %s", cgroup->name);
     uint64_t spent = cpu == CGROUP_UNKNOWN ? 0 : cpu - cgroup->cpu_before;
+    cgroup->pids_peak = or_zero(cgroup_number(cgroup->file[FILE_PIDS_PEAK], NULL));
+    cgroup->forks_refused = refused;
     *usage = (struct cgroup_usage){
         .cpu_us = cgroup->all->v2 ? spent : spent / 1000,
         .memory_peak_bytes = or_zero(cgroup_number(cgroup->file[FILE_MEMORY_PEAK], NULL)),
-        .processes_peak = or_zero(cgroup_number(cgroup->file[FILE_PIDS_PEAK], NULL)),
+        .processes_peak = cgroup->pids_peak,
         .oom_kills = (uint32_t)(ooms - cgroup->oom_before),
         .fork_denied = (uint32_t)(refused - cgroup->fork_before),
     };

@@ -162,9 +162,9 @@ int jail_arm(const struct jail_plan *plan, struct fault *fault);
 /* clone3() flags for a run. */
 uint64_t jail_clone_flags(const struct jail_plan *plan);
 
-/* In the supervisor, between clone and WIRE_ENTER: writes uid_map and gid_map of pid so that the run's RUN_UID is
- * kernel uid/gid `uid`. Only where plan->supervisor_maps. */
-int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault);
+/* In the starter, between clone and WIRE_ENTER: writes uid_map and gid_map of pid so that the run's RUN_UID is kernel
+ * uid/gid `uid`. Nothing is written where pid is not (any more) what pidfd names. Only where plan->supervisor_maps. */
+int jail_map_ids(pid_t pid, int pidfd, uid_t uid, struct fault *fault);
 
 /* What one run's jail has of its own. */
 struct jail_cell {

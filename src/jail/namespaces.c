@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,16 +72,23 @@ static int map_self(int proc, uid_t uid, gid_t gid, struct fault *fault)
     return 0;
 }
 
-int jail_map_ids(pid_t pid, uid_t uid, struct fault *fault)
+int jail_map_ids(pid_t pid, int pidfd, uid_t uid, struct fault *fault)
 {
-    static const char *const maps[] = {"gid_map", "uid_map"};
     char path[48], line[48];
-    snprintf(line, sizeof line, "%d %u 1", RUN_UID, uid);
-    for (size_t i = 0; i < COUNT(maps); i++) {
-        snprintf(path, sizeof path, "/proc/%d/%s", pid, maps[i]);
-        if (write_at(AT_FDCWD, path, line, fault))
-            return -1;
-    }
+    int length = snprintf(line, sizeof line, "%d %u 1", RUN_UID, uid);
+    snprintf(path, sizeof path, "/proc/%d/gid_map", pid);
+    auto_fd int gids = open(path, O_WRONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/%d/uid_map", pid);
+    auto_fd int uids = open(path, O_WRONLY | O_CLOEXEC);
+    if (gids < 0 || uids < 0)
+        return fault_set(fault, LAYER, "open", errno, "%s", path);
+    /* An open map is its user namespace's, whatever becomes of the number; and the number was nobody else's when it was
+     * opened if its owner still lives. */
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    if (poll(&ended, 1, 0) != 0)
+        return fault_set(fault, LAYER, "poll", ESRCH, "%d", pid);
+    if (write(gids, line, (size_t)length) < 0 || write(uids, line, (size_t)length) < 0)
+        return fault_set(fault, LAYER, "write", errno, "%s to the id maps of %d", line, pid);
     return 0;
 }
 

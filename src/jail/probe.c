@@ -150,7 +150,9 @@ int rehearse(const struct jail_plan *plan, bool with_root, int (*check)(struct f
     close(news[1]);
     close(go[0]);
     int told = read(news[0], &run, sizeof run) == sizeof run && run > 0;
-    int mapped = told && plan->supervisor_maps ? jail_map_ids((pid_t)run, plan->run_uid_base, fault) : 0;
+    bool maps = told && plan->supervisor_maps;
+    auto_fd int pidfd = maps ? (int)syscall(SYS_pidfd_open, (pid_t)run, 0) : -1;
+    int mapped = maps ? jail_map_ids((pid_t)run, pidfd, plan->run_uid_base, fault) : 0;
     if (told && mapped == 0)
         (void)!write(go[1], "", 1);
     close(go[1]);

@@ -1,5 +1,6 @@
 #include "sandbox.h"
 
+#include "named.h"
 #include "scope.h"
 
 #include <errno.h>
@@ -101,6 +102,7 @@ static const struct {
     {SUPERVISOR, SCMP_SYS(pidfd_send_signal), ANY},
     {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, (uint32_t)SECCOMP_IOCTL_NOTIF_RECV},
     {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, (uint32_t)SECCOMP_IOCTL_NOTIF_SEND},
+    {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, (uint32_t)NAMED_ASK},
     {SUPERVISOR, SCMP_SYS(ioctl), EQUAL, 1, SIOCOUTQ}, /* how much a child has not read yet */
     {SUPERVISOR, SCMP_SYS(nanosleep), ANY},
     {SUPERVISOR, SCMP_SYS(clock_nanosleep), ANY},

@@ -50,18 +50,20 @@ enum wire_type {
                      */
     WIRE_SPAWNED,   /* zygote → supervisor: fds: pidfd */
     WIRE_SPAWN_FAILED, /* zygote → supervisor */
-    WIRE_ENTER,        /* supervisor → run: cgroup and uid map are set; close the jail around you */
-    WIRE_JAILED,       /* run → supervisor: jailed, waiting. fds: seccomp listener, where there is one */
-    WIRE_JAIL_FAILED,  /* run → supervisor: could not; it exits */
-    WIRE_START,        /* supervisor → run: fds: job memfd[, stdin memfd]. The run closes this connection */
-    WIRE_BEGIN,        /* supervisor → starter: begin a child. fds: its socket */
-    WIRE_MAP,          /* supervisor → starter: write a run's id maps */
-    WIRE_DONE,         /* starter → supervisor: to each of these, in order */
-    WIRE_TLS_SETUP,    /* supervisor → TLS process: first. fds: certificate, key (memfds), the socket for WIRE_CLIENT,
-                          listeners. Again, with two of them, when they are new; alone with two: to be checked only */
-    WIRE_TLS_STATE,    /* supervisor → TLS process: serving state changed */
-    WIRE_TLS_ANSWER,   /* TLS process → supervisor: to each TLS_SETUP */
-    WIRE_CLIENT,       /* TLS process → front: a client whose handshake is done. fds: its connection */
+    WIRE_ENTER,  /* supervisor, or the starter for it → run: the id maps are written; close the jail around you */
+    WIRE_JAILED, /* run → supervisor: jailed, waiting. fds: seccomp listener, where there is one */
+    WIRE_JAIL_FAILED, /* run → supervisor: could not; it exits */
+    WIRE_START,       /* supervisor → run: fds: job memfd[, stdin memfd]. The run closes this connection */
+    WIRE_BEGIN,       /* supervisor → starter: begin a child. fds: its socket */
+    WIRE_MAP,        /* supervisor → starter: write a run's id maps, and send it ENTER. fds: the connection to it, its
+                        pidfd */
+    WIRE_MAP_FAILED, /* starter → supervisor: they could not be written; of others it says nothing */
+    WIRE_DONE,       /* starter → supervisor: to each BEGIN, in order */
+    WIRE_TLS_SETUP,  /* supervisor → TLS process: first. fds: certificate, key (memfds), the socket for WIRE_CLIENT,
+                        listeners. Again, with two of them, when they are new; alone with two: to be checked only */
+    WIRE_TLS_STATE,  /* supervisor → TLS process: serving state changed */
+    WIRE_TLS_ANSWER, /* TLS process → supervisor: to each TLS_SETUP */
+    WIRE_CLIENT,     /* TLS process → front: a client whose handshake is done. fds: its connection */
     WIRE_TYPE_END
 };
 
@@ -189,12 +191,14 @@ struct wire_begin {
     uint32_t what;        /* enum begun */
     uint32_t interpreter; /* of a zygote: its place among those that there were at the start */
 };
+enum map_fd { MAP_CONTROL, MAP_PIDFD, MAP_FDS };
 struct wire_map {
+    uint64_t slot;
     int32_t pid; /* in the supervisor's pid namespace */
     uint32_t uid;
 };
 struct wire_done {
-    int32_t pid; /* of what was begun; 0: the maps are written; -1: see fault */
+    int32_t pid; /* of what was begun; -1: see fault */
     struct fault fault;
 };
 struct wire_empty {

@@ -51,6 +51,7 @@ struct source {
         SOURCE_LISTENER,
         SOURCE_OOM,
         SOURCE_TLS,
+        SOURCE_STARTER,
         SOURCE_RELAY
     } kind;
     void *owner;
@@ -302,7 +303,9 @@ int engine_watch(struct engine *engine, int fd, struct source *source);
  * with what the engine is then: plan, interpreter, library, program. */
 int starter_open(struct engine *engine, struct fault *fault);
 pid_t starter_begin(struct engine *engine, enum begun what, uint32_t interpreter, int socket, struct fault *fault);
-int starter_map(struct engine *engine, pid_t pid, uid_t uid, struct fault *fault);
+/* Without waiting: the starter lets the run go on, or starter_event() hears that it could not. */
+int starter_map(struct engine *engine, const struct slot *slot, struct fault *fault);
+void starter_event(struct engine *engine);
 
 /* size.c: sets cores, pool and concurrency, and lowers the queue, to what the machine has and the settings say. Returns
  * 0, or -1 with *fault and the engine as it was. */
@@ -381,6 +384,8 @@ void zygote_recycle(struct engine *engine, struct environment *environment);
 void slot_spawn(struct engine *engine, struct environment *environment, uint64_t disk_bytes);
 void slot_spawned(struct engine *engine, struct slot *slot, int pidfd);
 void slot_control(struct engine *engine, struct slot *slot);
+/* Its jail could not be made. */
+void slot_failed(struct engine *engine, struct slot *slot, const struct fault *fault);
 void slot_start(struct engine *engine, struct slot *slot, struct run *run);
 void slot_kill(struct engine *engine, struct slot *slot, enum cause cause);
 void slot_oom(struct slot *slot);
@@ -394,7 +399,8 @@ struct slot *slot_of(struct engine *engine, pid_t pid);
 void slot_set_state(struct engine *engine, struct slot *slot, enum slot_state state);
 
 /* notify.c: system calls that the jail's filter refused or asks about */
-void slot_notified(struct engine *engine, struct slot *slot);
+/* Its listener: there is a notice to be had, or else nobody is left who could ask. */
+void slot_notified(struct engine *engine, struct slot *slot, bool asks);
 
 /* stats.c */
 void stats_send(struct engine *engine); /* answers WIRE_ASK_STATS */

@@ -163,17 +163,15 @@ static void listener_ended(struct engine *engine, struct slot *slot)
         slot_over(engine, slot);
 }
 
-void slot_notified(struct engine *engine, struct slot *slot)
+/* Receiving blocks when there is nothing, and does not once there was something, whatever has become of it: events are
+ * of this life, as a slot begins another one only in engine_balance(). */
+void slot_notified(struct engine *engine, struct slot *slot, bool asks)
 {
     struct seccomp_notif notice;
     uint32_t detail = 0;
     int64_t value;
     int status;
-    struct pollfd ready = {.fd = slot->listener, .events = POLLIN};
-    /* Receiving blocks when there is nothing; the event may be of this slot's former life. */
-    if (poll(&ready, 1, 0) <= 0)
-        return;
-    if (!(ready.revents & POLLIN)) {
+    if (!asks) {
         listener_ended(engine, slot);
         return;
     }

@@ -7,6 +7,7 @@
 #include "engine.h"
 
 #include "log.h"
+#include "named.h"
 #include "outcome.h"
 #include "policy.h"
 #include "scope.h"
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -238,6 +240,9 @@ static pid_t pidfd_child(int pidfd)
 {
     char path[64], text[512];
     siginfo_t info;
+    struct named named = {.mask = NAMED_PID};
+    if (ioctl(pidfd, NAMED_ASK, &named) == 0)
+        return named.parent == (uint32_t)getpid() ? (pid_t)named.pid : 0;
     if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT))
         return 0;
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
@@ -269,15 +274,22 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     }
     slot->pid = slot->script = pid;
     slot_set_state(engine, slot, SLOT_ENTERING);
-    if (engine->plan.supervisor_maps && starter_map(engine, slot->pid, slot->uid, &fault)) {
-        spawn_failed(engine, environment, &fault);
-        slot_kill(engine, slot, CAUSE_LOST);
-        return;
+    /* One message is to come. Nobody else has this end open when it is closed, and so it is forgotten. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = &slot->control_source};
+    if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, slot->control, &event)) {
+        fault_set(&fault, "supervisor", "epoll_ctl", errno, "a run's connection");
+        slot_failed(engine, slot, &fault);
+    } else if (!engine->plan.supervisor_maps) {
+        wire_send(slot->control, &enter); /* where it has ended already, its last word is still there to be read */
+    } else if (starter_map(engine, slot, &fault)) {
+        slot_failed(engine, slot, &fault);
     }
-    /* Where it has ended already, its last word (JAIL_FAILED) is still there to be read. */
-    wire_send(slot->control, &enter);
-    if (engine_watch(engine, slot->control, &slot->control_source))
-        slot_kill(engine, slot, CAUSE_LOST);
+}
+
+void slot_failed(struct engine *engine, struct slot *slot, const struct fault *fault)
+{
+    spawn_failed(engine, slot->environment, fault);
+    slot_kill(engine, slot, CAUSE_LOST);
 }
 
 /* Where a tool is put around the run, our child is the tool. It ends once all inside has ended, so what is to be
@@ -302,14 +314,9 @@ static bool find_script(const struct engine *engine, struct slot *slot)
 void slot_control(struct engine *engine, struct slot *slot)
 {
     struct wire_message message;
-    if (slot->state != SLOT_ENTERING) {
-        /* The run has closed its end (it runs) or is dying; this side has served. */
-        drop_fd(&slot->control);
+    if (slot->state != SLOT_ENTERING)
         return;
-    }
     int result = wire_receive(slot->control, LINK_RUN, false, &message);
-    if (result == WIRE_AGAIN)
-        return;
     if (result == WIRE_OK && message.type == WIRE_JAILED) {
         slot->layers = message.jailed.layers | (engine->plan.layers & LAYER_BIT(LAYER_SUPERVISOR));
         if (slot->cgroup)
@@ -320,7 +327,6 @@ void slot_control(struct engine *engine, struct slot *slot)
             (slot->listener < 0 || engine_watch(engine, slot->listener, &slot->listener_source) == 0)) {
             slot->environment->failures = 0;
             engine->counts.jails_made++;
-            epoll_ctl(engine->epoll, EPOLL_CTL_DEL, slot->control, NULL);
             slot_set_state(engine, slot, SLOT_WAITING);
             return;
         }
@@ -331,8 +337,7 @@ void slot_control(struct engine *engine, struct slot *slot)
     } else if (result != WIRE_OK) {
         fault_set(&message.spawn_failed.fault, "supervisor", "receive", 0, "a run ended before it was jailed");
     }
-    spawn_failed(engine, slot->environment, &message.spawn_failed.fault);
-    slot_kill(engine, slot, CAUSE_LOST);
+    slot_failed(engine, slot, &message.spawn_failed.fault);
 }
 
 /* Starts the run's script in a waiting jail. */
@@ -462,8 +467,9 @@ static void look_at_process(struct engine *engine, struct slot *slot, const stru
 void slot_look(struct engine *engine, struct slot *slot, uint64_t now)
 {
     /* Where we are late it may have asked for its end long ago. */
-    if (now >= slot->wall_deadline_us && slot->listener >= 0)
-        slot_notified(engine, slot);
+    struct pollfd listener = {.fd = slot->listener, .events = POLLIN};
+    if (now >= slot->wall_deadline_us && poll(&listener, 1, 0) > 0)
+        slot_notified(engine, slot, listener.revents & POLLIN);
     if (!slot->run)
         return;
     if (slot->killed || slot->ended >= 0) {

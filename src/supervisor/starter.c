@@ -4,8 +4,11 @@
  * takes almost none. So the starter is forked before the supervisor gives up its own, and keeps them for three orders:
  * begin a front, begin a zygote, write a run's id maps. What is begun, and how, is fixed when the starter is forked: an
  * order has no path, no argument, no environment and no uid but one of the runs', and of interpreters a number among
- * those that there were. Whatever it begins is the
- * supervisor's own child (CLONE_PARENT). It reads nothing but orders, and ends with the supervisor.
+ * those that there were. Whatever it begins is the supervisor's own child (CLONE_PARENT). It reads nothing but orders,
+ * and ends with the supervisor.
+ *
+ * For what it begins the supervisor waits; for the maps it does not: the starter lets the run go on itself, and says
+ * something only where it could not write them.
  *
  * The front is begun in the same template as a zygote, under a uid of its own: empty net, uts and ipc namespaces (it
  * gets its listening sockets from the supervisor, and can make none that lead anywhere), the minimal read-only root, no
@@ -35,7 +38,7 @@
 /* The starter's descriptors, and its children's: their socket takes the place of ORDERS. JAIL_PROC_FD is the jail's. */
 enum { ORDERS = 3, FRONT_PROGRAM = JAIL_PROC_FD + 1, TLS_PROGRAM };
 
-enum { ANSWER_MS = 20000 };
+enum { ANSWER_US = 20000000 };
 
 /* Whom the kernel is to end first when the machine is out of memory; the supervisor comes last. */
 enum { OOM_FRONT = 100, OOM_ZYGOTE = 500, OOM_MOST = 1000 };
@@ -223,26 +226,50 @@ static int32_t begin(struct engine *engine, const struct wire_message *order, st
     return pid < 0 ? fault_set(fault, "starter", "clone", errno, "a child") : (int32_t)pid;
 }
 
-static int32_t map(const struct engine *engine, const struct wire_map *map, struct fault *fault)
+static int map(const struct engine *engine, const struct wire_message *order, struct fault *fault)
 {
     const struct jail_plan *plan = &engine->plan;
+    const struct wire_map *map = &order->map;
+    const struct wire_message enter = {.type = WIRE_ENTER};
     if (map->pid <= 0 || map->uid - plan->run_uid_base >= plan->run_uid_count)
         return fault_set(fault, "starter", "map", EINVAL, "%d to %u", map->pid, map->uid);
-    return jail_map_ids(map->pid, map->uid, fault);
+    if (jail_map_ids(map->pid, order->fds[MAP_PIDFD], map->uid, fault))
+        return -1;
+    /* Where it has ended already, its last word (JAIL_FAILED) is still there for the supervisor. */
+    wire_send(order->fds[MAP_CONTROL], &enter);
+    return 0;
+}
+
+/* Returns whether there is an answer. */
+static bool obey(struct engine *engine, const struct wire_message *order, bool starved, struct wire_message *answer)
+{
+    struct fault fault;
+    int32_t result = starved                     ? fault_set(&fault, "starter", "receive", EMFILE, "an order")
+                     : order->type == WIRE_BEGIN ? begin(engine, order, &fault)
+                                                 : map(engine, order, &fault);
+    bool failed = result < 0;
+    if (order->type == WIRE_BEGIN) {
+        *answer = (struct wire_message){.type = WIRE_DONE, .done = {.pid = result}};
+        if (failed)
+            answer->done.fault = fault;
+        return true;
+    }
+    if (failed)
+        *answer =
+            (struct wire_message){.type = WIRE_MAP_FAILED, .spawn_failed = {.slot = order->map.slot, .fault = fault}};
+    return failed;
 }
 
 static _Noreturn void serve(struct engine *engine)
 {
     for (;;) {
-        struct wire_message order, done = {.type = WIRE_DONE};
+        struct wire_message order, answer;
         int result = wire_receive(ORDERS, LINK_STARTER, true, &order);
         if (result != WIRE_OK && result != WIRE_STARVED)
             _exit(result == WIRE_CLOSED ? 0 : 1);
-        done.done.pid = result == WIRE_STARVED ? fault_set(&done.done.fault, "starter", "receive", EMFILE, "an order")
-                        : order.type == WIRE_BEGIN ? begin(engine, &order, &done.done.fault)
-                                                   : map(engine, &order.map, &done.done.fault);
+        bool answers = obey(engine, &order, result == WIRE_STARVED, &answer);
         wire_close_fds(&order);
-        if (wire_send(ORDERS, &done) != WIRE_OK)
+        if (answers && wire_send(ORDERS, &answer) != WIRE_OK)
             _exit(1);
     }
 }
@@ -309,35 +336,83 @@ int starter_open(struct engine *engine, struct fault *fault)
     engine->starter.pid = pid;
     drop_fd(&engine->front_program.fd);
     drop_fd(&engine->tls_program.fd);
+    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) || engine_watch(engine, pair[0], &engine->starter.source))
+        return fault_set(fault, "starter", "epoll_ctl", errno, "orders");
     return 0;
 }
 
-/* Without an answer it is ended, and then so are we (starter_lost). */
-static int order(struct engine *engine, const struct wire_message *message, struct fault *fault)
+/* What it says of itself; the slot may have got another life meanwhile. */
+static void map_failed(struct engine *engine, const struct wire_spawn_failed *failed)
 {
-    struct wire_message answer = {.type = 0};
-    struct pollfd ready = {.fd = engine->starter.socket, .events = POLLIN};
-    int count = wire_send(ready.fd, message) == WIRE_OK ? 1 : -1;
-    while (count > 0 && (count = poll(&ready, 1, ANSWER_MS)) < 0 && errno == EINTR) /* stopped and continued */
-        count = 1;
-    if (count <= 0 || wire_receive(ready.fd, LINK_STARTER, false, &answer) != WIRE_OK) {
+    for (size_t i = 0; i < engine->slot_count; i++) {
+        struct slot *slot = &engine->slots[i];
+        if (slot->serial == failed->slot && slot->state == SLOT_ENTERING)
+            slot_failed(engine, slot, &failed->fault);
+    }
+}
+
+/* Its next message, MAP_FAILED aside. Returns an enum wire_result. */
+static int answer_of(struct engine *engine, struct wire_message *answer)
+{
+    int result;
+    while ((result = wire_receive(engine->starter.socket, LINK_STARTER, false, answer)) == WIRE_OK &&
+           answer->type == WIRE_MAP_FAILED)
+        map_failed(engine, &answer->spawn_failed);
+    return result;
+}
+
+void starter_event(struct engine *engine)
+{
+    struct wire_message answer;
+    if (answer_of(engine, &answer) == WIRE_AGAIN)
+        return;
+    /* It has gone, or answers what it was not asked: wait4() tells the rest. */
+    child_kill(&engine->starter);
+    drop_fd(&engine->starter.socket);
+}
+
+static int ask(struct engine *engine, const struct wire_message *order, struct wire_message *answer)
+{
+    uint64_t deadline = now_us() + ANSWER_US;
+    for (bool sent = false;;) {
+        struct pollfd ready = {.fd = engine->starter.socket};
+        int result = sent ? answer_of(engine, answer) : wire_send(ready.fd, order);
+        if (sent ? result != WIRE_AGAIN : result != WIRE_AGAIN && result != WIRE_OK)
+            return result;
+        uint64_t now = now_us();
+        if (now >= deadline)
+            return WIRE_AGAIN;
+        sent = sent || result == WIRE_OK;
+        ready.events = sent ? POLLIN : POLLOUT;
+        (void)poll(&ready, 1, (int)((deadline - now) / 1000) + 1); /* EINTR: stopped and continued */
+    }
+}
+
+/* Without an answer it is ended, and then so are we (starter_lost). */
+pid_t starter_begin(struct engine *engine, enum begun what, uint32_t interpreter, int socket, struct fault *fault)
+{
+    const struct wire_message message = {
+        .type = WIRE_BEGIN, .begin = {.what = what, .interpreter = interpreter}, .fds = {socket}, .fd_count = 1};
+    struct wire_message answer;
+    int result = engine->starter.socket < 0 ? WIRE_CLOSED : ask(engine, &message, &answer);
+    if (result != WIRE_OK) {
         child_kill(&engine->starter);
-        return fault_set(fault, "starter", "order", count == 0 ? ETIMEDOUT : 0, "%s", wire_name(message->type));
+        return fault_set(fault, "starter", "order", result == WIRE_AGAIN ? ETIMEDOUT : 0, "%s",
+                         wire_name(message.type));
     }
     if (answer.done.pid < 0)
         *fault = answer.done.fault;
     return answer.done.pid;
 }
 
-pid_t starter_begin(struct engine *engine, enum begun what, uint32_t interpreter, int socket, struct fault *fault)
+int starter_map(struct engine *engine, const struct slot *slot, struct fault *fault)
 {
-    struct wire_message message = {
-        .type = WIRE_BEGIN, .begin = {.what = what, .interpreter = interpreter}, .fds = {socket}, .fd_count = 1};
-    return order(engine, &message, fault);
-}
-
-int starter_map(struct engine *engine, pid_t pid, uid_t uid, struct fault *fault)
-{
-    struct wire_message message = {.type = WIRE_MAP, .map = {.pid = pid, .uid = uid}};
-    return order(engine, &message, fault);
+    const struct wire_message message = {.type = WIRE_MAP,
+                                         .map = {.slot = slot->serial, .pid = slot->pid, .uid = slot->uid},
+                                         .fds = {[MAP_CONTROL] = slot->control, [MAP_PIDFD] = slot->pidfd},
+                                         .fd_count = MAP_FDS};
+    int result = engine->starter.socket < 0 ? WIRE_CLOSED : wire_send(engine->starter.socket, &message);
+    return result == WIRE_OK
+               ? 0
+               : fault_set(fault, "starter", "order", result == WIRE_AGAIN ? EAGAIN : 0, "%s", wire_name(message.type));
 }

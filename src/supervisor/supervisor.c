@@ -411,6 +411,10 @@ static void listen_to_children(struct engine *engine, uint64_t now)
     } else {
         front_tell_state(engine);
     }
+    if (child_is_deaf(&engine->starter)) {
+        log_event(LOG_ERROR, "the starter takes no orders and is ended");
+        child_kill(&engine->starter);
+    }
     if (child_is_deaf(&engine->tls.child)) {
         log_event(LOG_ERROR, "the TLS process takes no messages and is ended");
         child_kill(&engine->tls.child);
@@ -530,8 +534,9 @@ void engine_relay_log(struct engine *engine)
     relay_watch(engine, relay_open(&engine->relay, now_us(), &fault), &fault);
 }
 
-static void dispatch(struct engine *engine, struct source *source)
+static void dispatch(struct engine *engine, const struct epoll_event *event)
 {
+    struct source *source = event->data.ptr;
     switch (source->kind) {
     case SOURCE_SIGNAL:
         signal_event(engine);
@@ -558,6 +563,10 @@ static void dispatch(struct engine *engine, struct source *source)
             slot_control(engine, slot);
         break;
     }
+    case SOURCE_STARTER:
+        if (engine->starter.socket >= 0)
+            starter_event(engine);
+        break;
     case SOURCE_RELAY:
         relay_ended(engine);
         break;
@@ -567,7 +576,7 @@ static void dispatch(struct engine *engine, struct source *source)
     case SOURCE_LISTENER: {
         struct slot *slot = source->owner;
         if (slot->listener >= 0)
-            slot_notified(engine, slot);
+            slot_notified(engine, slot, event->events & EPOLLIN);
         break;
     }
     }
@@ -595,7 +604,7 @@ int engine_serve(struct engine *engine)
         struct epoll_event events[64];
         int count = epoll_wait(engine->epoll, events, COUNT(events), look_at_clock(engine));
         for (int i = 0; i < count; i++)
-            dispatch(engine, events[i].data.ptr);
+            dispatch(engine, &events[i]);
         engine_balance(engine);
         if (engine->draining)
             drain_step(engine);
@@ -632,6 +641,7 @@ int engine_open(struct engine *engine, struct fault *fault)
     engine->unsent_tail = &engine->unsent_head;
     engine->starter.socket = engine->front.socket = -1;
     engine->front.source = (struct source){SOURCE_FRONT, NULL};
+    engine->starter.source = (struct source){SOURCE_STARTER, NULL};
     engine->signal_source = (struct source){SOURCE_SIGNAL, NULL};
     engine->tls.child.source = (struct source){SOURCE_TLS, NULL};
     engine->relay = (struct relay){.pidfd = -1, .source = -1, .destination = -1};

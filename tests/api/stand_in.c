@@ -63,6 +63,8 @@ static const struct {
     {"START", WIRE_START, sizeof(struct wire_start), FIELDS(FIELD(wire_start, limits))},
     {"BEGIN", WIRE_BEGIN, sizeof(struct wire_begin), FIELDS(FIELD(wire_begin, what))},
     {"MAP", WIRE_MAP, sizeof(struct wire_map), FIELDS(FIELD(wire_map, pid))},
+    {"MAP_FAILED", WIRE_MAP_FAILED, sizeof(struct wire_spawn_failed),
+     FIELDS(FIELD(wire_spawn_failed, slot), FIELD(wire_spawn_failed, fault))},
     {"DONE", WIRE_DONE, sizeof(struct wire_done), FIELDS(FIELD(wire_done, pid))},
 };
 

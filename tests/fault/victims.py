@@ -7,7 +7,8 @@ from harness import alive, command_of, is_python, pid_depth, wait_until
 
 def of_python(server, deeper):
     depth = pid_depth(server.pid)
-    return [each for each in server.children() if is_python(each) and (pid_depth(each.pid) > depth) == deeper]
+    found = [(each, pid_depth(each.pid)) for each in server.children() if is_python(each)]
+    return [each for each, own in found if own and (own > depth) == deeper]  # 0: it has gone meanwhile
 
 
 def named(server, name):

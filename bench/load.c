@@ -46,12 +46,14 @@ static const char usage[] = "load [OPTION…] HOST:PORT|unix:PATH      (HOST is 
                             "  --type TYPE         the body's Content-Type (application/json)\n"
                             "  --header 'N: V'     one more header, up to sixteen times\n"
                             "  --rest S            after an answer with another status (0)\n"
+                            "  --pause S           after any answer (0)\n"
                             "  --expect-status N   what is not this is counted, not measured (200)\n"
                             "  --expect FILE       the answer's body, byte for byte\n"
                             "  --times FILE        writes every latency there, in microseconds\n";
 
 static struct {
     uint64_t connections, seconds_ns, requests, warm_up_ns, rest_ns, status;
+    bool pauses; /* rest_ns is for any status */
     const char *path, *type, *times;
     const char *headers[HEADERS_MOST];
     size_t header_count;
@@ -236,7 +238,7 @@ static uint64_t wake(uint64_t now, uint64_t most)
         client->rests = false;
         begin(client);
     }
-    uint64_t left = resting ? (resting->since_ns + options.rest_ns - now) / 1000000 : most;
+    uint64_t left = resting ? (resting->since_ns + options.rest_ns - now) / 1000000 + options.pauses : most;
     return left < most ? left : most;
 }
 
@@ -266,7 +268,7 @@ static bool receive(struct client *client)
         judge(client, now_ns());
         if (client->last)
             end(client);
-        if (options.rest_ns && client->status != options.status) {
+        if (options.rest_ns && (options.pauses || client->status != options.status)) {
             rest(client);
             return true;
         }
@@ -334,19 +336,13 @@ static void print(void)
 static void take_options(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"connections", 1, NULL, 'c'},
-        {"seconds", 1, NULL, 's'},
-        {"requests", 1, NULL, 'n'},
-        {"warm-up", 1, NULL, 'w'},
-        {"path", 1, NULL, 'p'},
-        {"body", 1, NULL, 'b'},
-        {"type", 1, NULL, 't'},
-        {"header", 1, NULL, 'H'},
-        {"expect", 1, NULL, 'e'},
-        {"times", 1, NULL, 'T'},
-        {"expect-status", 1, NULL, 'S'},
-        {"rest", 1, NULL, 'r'},
-        {0},
+        {"connections", 1, NULL, 'c'},   {"seconds", 1, NULL, 's'},
+        {"requests", 1, NULL, 'n'},      {"warm-up", 1, NULL, 'w'},
+        {"path", 1, NULL, 'p'},          {"body", 1, NULL, 'b'},
+        {"type", 1, NULL, 't'},          {"header", 1, NULL, 'H'},
+        {"expect", 1, NULL, 'e'},        {"times", 1, NULL, 'T'},
+        {"expect-status", 1, NULL, 'S'}, {"rest", 1, NULL, 'r'},
+        {"pause", 1, NULL, 'P'},         {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
         if (option == 'c')
@@ -359,6 +355,8 @@ static void take_options(int argc, char **argv)
             options.warm_up_ns = option_number("--warm-up", optarg, 1e9);
         else if (option == 'r')
             options.rest_ns = option_number("--rest", optarg, 1e9);
+        else if (option == 'P' && (options.pauses = true))
+            options.rest_ns = option_number("--pause", optarg, 1e9);
         else if (option == 'S')
             options.status = option_number("--expect-status", optarg, 1);
         else if (option == 'p')

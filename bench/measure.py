@@ -107,6 +107,10 @@ def of_rounds(told, name, share):
 
 def latency(bench, plan):
     told = rounds(bench, plan, lambda rival: 1)
+    with tools.safe_script(bench) as server:
+        patient = rivals.Service(bench, "safe-script, 20 ms between requests", server.port, pause=0.02)
+        say(f"    {patient.name}")
+        told[patient.name] = [patient.measure(1, plan.seconds, plan.warm_up) for _ in range(plan.rounds)]
     return table(told), {
         "latency_median": ratio(of_rounds(told, "python3 -I", 0.5), of_rounds(told, "safe-script", 0.5)),
         "latency_p99": ratio(of_rounds(told, "python3 -I", 0.99), of_rounds(told, "safe-script", 0.99)),

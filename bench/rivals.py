@@ -70,8 +70,8 @@ class Start:
 class Service:
     """One that is a server on a port: POST /execute."""
 
-    def __init__(self, bench, name, port, script=scripts.HELLO, answer=scripts.HELLO_ANSWER):
-        self.bench, self.name, self.port, self.over_http = bench, name, port, True
+    def __init__(self, bench, name, port, script=scripts.HELLO, answer=scripts.HELLO_ANSWER, **load):
+        self.bench, self.name, self.port, self.over_http, self.load = bench, name, port, True, load
         label = name.replace(" ", "-")
         self.body = bench.file(f"{label}.json", tools.json.dumps({"script": script}))
         self.expect = bench.file(f"{label}.answer", answer)
@@ -79,9 +79,8 @@ class Service:
     def measure(self, clients, seconds, warm_up):
         return self.bench.load(
             f"127.0.0.1:{self.port}", connections=clients, path="/execute", body=self.body, expect=self.expect,
-            seconds=seconds, warm_up=warm_up,
+            seconds=seconds, warm_up=warm_up, **self.load,
         )  # fmt: skip
-
 
     def once(self):
         tools.post(self.port, "/execute", self.body.read_bytes())

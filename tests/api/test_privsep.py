@@ -123,6 +123,17 @@ def test_namespaces_of_their_own_and_empty(server, parts, part):
     assert not re.search(r"^lo\s+\S", pathlib.Path(f"/proc/{parts[part]}/net/route").read_text(), re.MULTILINE)
 
 
+@pytest.mark.skipif(not harness.IS_ROOT, reason="only root's server gives each run ids of its own")
+def test_no_user_namespace_can_be_made_below_a_run_s(server, parts):
+    """The kernel asks for a mapping of the maker's effective group; a run's files have the mapped one."""
+    if server.mode != "root":
+        return
+    mapped = pathlib.Path(f"/proc/{parts['run']}/gid_map").read_text().split()[1]
+    real, effective, saved, of_files = status(parts["run"])["Gid"].split()
+    assert of_files == mapped == status(parts["run"])["Uid"].split()[0]
+    assert mapped not in (real, effective, saved)
+
+
 def test_a_run_has_namespaces_of_its_own(parts):
     for kind in ("user", "pid", "mnt", "ipc"):
         assert namespace(parts["run"], kind) not in (namespace(parts["zygote"], kind), namespace(parts["supervisor"], kind))

@@ -60,6 +60,11 @@ int landlock_apply(const struct jail_plan *plan, const struct jail_cell *cell, s
 int landlock_template(const struct jail_plan *plan, const struct jail_path *extra, size_t extra_count,
                       struct fault *fault);
 
+/* The rules of this plan's filter, in the table's order, and what is to be done otherwise (filter.h); `rules` has room
+ * for policy_call_count. Returns how many. Pure. */
+struct filter_rule;
+size_t seccomp_rules(const struct jail_plan *plan, struct filter_rule *rules, uint32_t *otherwise);
+
 int seccomp_probe(struct jail_plan *plan, struct layer_report *report);
 int seccomp_arm(const struct jail_plan *plan, struct fault *fault);
 /* Loads the filter. *listener is the notification descriptor, or -1 where plan->denials is off. */

@@ -56,8 +56,8 @@ struct argument_check {
 
 /* One system call. Several ALLOW rows for the same call are alternatives; QUIET rows with checks stand beside them.
  * What no row with checks matches gets what the call's DENY row says, and EPERM where it has none; without user
- * notification it is ENOSYS for all calls with checks, because libseccomp has no "else". A call has either one row
- * without checks or rows that all have some (and then perhaps a DENY row without). */
+ * notification it is ENOSYS for all calls with checks. A call has either one row without checks or rows that all have
+ * some (and then perhaps a DENY row without). */
 struct call_row {
     int number;
     enum verb verb;

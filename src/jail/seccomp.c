@@ -1,24 +1,22 @@
-/* The seccomp layer: the table policy_calls, compiled once in the zygote by libseccomp and loaded in each run as the
+/* The seccomp layer: the table policy_calls, compiled once in the zygote (filter.c) and loaded in each run as the
  * last step. Also the pure functions over the same table by which the supervisor answers what the filter passes to it.
  *
  * Where user notification works (plan->denials), everything that no row allows or refuses quietly goes to the
  * supervisor, which counts it and answers with the row's errno; else the filter answers itself. A call of another
  * architecture (int 0x80, x32) kills: its number would mean something else. */
+#include "filter.h"
 #include "layers.h"
 
 #include "scope.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -91,27 +89,12 @@ int jail_denial_error(const struct seccomp_data *data, uint32_t *detail)
     return row ? (row->error ? row->error : EPERM) : (listed ? EPERM : ENOSYS);
 }
 
-/* ---- the compiler ---- */
+/* ---- the filter ---- */
 
-static struct sock_filter program[BPF_MAXINSNS];
+static struct sock_filter program[1024];
 static struct sock_fprog compiled;
 
-static int arguments_of(const struct call_row *row, struct scmp_arg_cmp arguments[2])
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < COUNT(row->check); i++) {
-        const struct argument_check *check = &row->check[i];
-        if (check->compare == ARG_EQUAL)
-            arguments[count++] = SCMP_CMP64(check->index, SCMP_CMP_EQ, check->value);
-        else if (check->compare == ARG_OTHER)
-            arguments[count++] = SCMP_CMP64(check->index, SCMP_CMP_NE, check->value);
-        else if (check->compare == ARG_MASKED)
-            arguments[count++] = SCMP_CMP64(check->index, SCMP_CMP_MASKED_EQ, check->mask, check->value);
-    }
-    return (int)count;
-}
-
-/* A row without checks would wipe out its call's rows with checks (libseccomp has no "else"). */
+/* Without user notification a call's rows with checks have no "else" (policy.h). */
 static bool is_else(const struct call_row *row)
 {
     for (size_t i = 0; i < policy_call_count && !has_checks(row); i++) {
@@ -135,90 +118,62 @@ static bool is_left_out(const struct jail_plan *plan, const struct call_row *row
 /* Whether and with what action the row goes into the filter; what does not gets the default action. */
 static bool action_of(const struct jail_plan *plan, const struct call_row *row, uint32_t *action)
 {
-    *action = SCMP_ACT_ERRNO(EPERM);
+    *action = SECCOMP_RET_ERRNO | EPERM;
     if (!policy_row_counts(plan, row) || is_left_out(plan, row))
         return is_left_out(plan, row) && row->verb == ASK;
     switch (row->verb) {
     case ALLOW:
-        *action = SCMP_ACT_ALLOW;
+        *action = SECCOMP_RET_ALLOW;
         return true;
     case QUIET:
-        *action = SCMP_ACT_ERRNO((uint32_t)row->error);
+        *action = SECCOMP_RET_ERRNO | (uint32_t)row->error;
         return true;
     case DENY:
-        *action = SCMP_ACT_ERRNO((uint32_t)(row->error ? row->error : EPERM));
+        *action = SECCOMP_RET_ERRNO | (uint32_t)(row->error ? row->error : EPERM);
         return !plan->denials && !is_else(row);
     case ASK: /* the default action is the notification */
         if ((jail_clone_flags(plan) & CLONE_NEWPID) || plan->supervisor_maps || plan->run_sets_ids)
-            *action = SCMP_ACT_ALLOW;
+            *action = SECCOMP_RET_ALLOW;
         return !plan->denials;
     case ANSWER:
         return !plan->denials;
     case END: /* likewise */
         return false;
     case KILL:
-        *action = SCMP_ACT_KILL_PROCESS;
+        *action = SECCOMP_RET_KILL_PROCESS;
         return true;
     }
     return false;
 }
 
-static uint32_t default_action(const struct jail_plan *plan)
+size_t seccomp_rules(const struct jail_plan *plan, struct filter_rule *rules, uint32_t *otherwise)
 {
-    return plan->denials ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(ENOSYS);
-}
-
-static int add_rows(scmp_filter_ctx filter, const struct jail_plan *plan, struct fault *fault)
-{
+    size_t count = 0;
+    *otherwise = plan->denials ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ERRNO | ENOSYS;
     for (size_t i = 0; i < policy_call_count; i++) {
         const struct call_row *row = &policy_calls[i];
-        struct scmp_arg_cmp arguments[2];
         uint32_t action = 0;
-        /* Negative: this architecture does not have the call (__PNR_…). libseccomp refuses rules that change nothing.
-         */
-        if (row->number < 0 || !action_of(plan, row, &action) || action == default_action(plan))
-            continue;
-        int result = seccomp_rule_add_exact_array(filter, action, row->number, (unsigned)arguments_of(row, arguments),
-                                                  arguments);
-        /* A DENY row that gives its reason to what an earlier row may allow. */
-        if (result == -EEXIST && row->verb == DENY)
-            continue;
-        if (result)
-            return fault_set(fault, LAYER, "rule", -result, "row %zu, call %d", i, row->number);
+        /* Negative: this architecture does not have the call (__PNR_…). */
+        if (row->number >= 0 && action_of(plan, row, &action) && action != *otherwise)
+            rules[count++] = (struct filter_rule){row, action};
     }
-    return 0;
-}
-
-static int export_program(scmp_filter_ctx filter, struct fault *fault)
-{
-    auto_fd int fd = memfd_create("filter", MFD_CLOEXEC);
-    if (fd < 0)
-        return fault_set(fault, LAYER, "memfd_create", errno, "filter");
-    int result = seccomp_export_bpf(filter, fd);
-    if (result)
-        return fault_set(fault, LAYER, "export", -result, "filter");
-    ssize_t size = pread(fd, program, sizeof program, 0);
-    off_t end = lseek(fd, 0, SEEK_END);
-    if (size <= 0 || end != size || (size_t)size % sizeof program[0])
-        return fault_set(fault, LAYER, "export", E2BIG, "filter of %jd bytes", (intmax_t)end);
-    compiled = (struct sock_fprog){.len = (unsigned short)((size_t)size / sizeof program[0]), .filter = program};
-    return 0;
+    return count;
 }
 
 int seccomp_arm(const struct jail_plan *plan, struct fault *fault)
 {
-    scmp_filter_ctx filter = seccomp_init(default_action(plan));
-    if (!filter)
-        return fault_set(fault, LAYER, "init", EINVAL, "filter");
-    int result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-    if (result == 0)
-        result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree */
-    if (result)
-        fault_set(fault, LAYER, "attribute", -result, "filter");
-    else if ((result = add_rows(filter, plan, fault)) == 0)
-        result = export_program(filter, fault);
-    seccomp_release(filter);
-    return result ? -1 : 0;
+    uint32_t otherwise;
+    size_t count = 0, length = 0;
+    struct filter_rule *rules = calloc(policy_call_count, sizeof *rules);
+    if (rules) {
+        count = seccomp_rules(plan, rules, &otherwise);
+        length = filter_compile(rules, count, otherwise, program, COUNT(program));
+    }
+    free(rules);
+    if (length == 0)
+        return fault_set(fault, LAYER, "compile", count ? E2BIG : ENOMEM, "filter of %zu rules", count);
+    compiled = (struct sock_fprog){.len = (unsigned short)length, .filter = program + COUNT(program) - length};
+    return 0;
 }
 
 int seccomp_enter(const struct jail_plan *plan, int *listener, struct fault *fault)
@@ -264,7 +219,10 @@ static long load_tiny(uint32_t action, unsigned long flags)
 
 static int check_filter(void *argument, struct fault *fault)
 {
+    uint32_t action = SECCOMP_RET_KILL_PROCESS;
     (void)argument;
+    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action))
+        return fault_set(fault, LAYER, "action", errno, "SECCOMP_RET_KILL_PROCESS");
     if (load_tiny(SECCOMP_RET_ERRNO | EXDEV, 0))
         return fault_set(fault, LAYER, "seccomp", errno, "filter");
     if (syscall(SYS_getppid) >= 0 || errno != EXDEV)
@@ -309,7 +267,7 @@ static int check_policy(void *plan, struct fault *fault)
 static bool is_allowed(const struct jail_plan *plan, size_t i)
 {
     uint32_t action;
-    return policy_calls[i].verb == ASK || (action_of(plan, &policy_calls[i], &action) && action == SCMP_ACT_ALLOW);
+    return policy_calls[i].verb == ASK || (action_of(plan, &policy_calls[i], &action) && action == SECCOMP_RET_ALLOW);
 }
 
 static size_t allowed_calls(const struct jail_plan *plan)

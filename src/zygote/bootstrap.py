@@ -290,17 +290,22 @@ def numpy_renewal(numpy_random):
     return renew
 
 
-def renewals():
-    """What every run must have of its own and a clone of a warm interpreter has in common with its siblings. The random
-    module does this in a fork hook, which is not called; OpenSSL knows a fork by its pid, and every run's is 1."""
-    import os
+def random_seed():
+    """What makes random numbers anew, with an integer: random.seed() but for what it makes empty, which is done here."""
     import random
     from _random import Random
 
-    modules = sys.modules
     random.seed()
-    # As random.seed(), but for what has just been made empty. No two runs have the same 32 bytes.
-    yield lambda seed=Random.seed, of=random._inst, number=int.from_bytes: seed(of, number(os.urandom(32), "little"))
+    return Random.seed, random._inst
+
+
+def renewals():
+    """What every run must have of its own and a clone of a warm interpreter has in common with its siblings, besides random
+    (random_seed): that and threading do this in fork hooks, which are not called; OpenSSL knows a fork by its pid, and every
+    run's is 1."""
+    import os
+
+    modules = sys.modules
     if "numpy.random" in modules:
         yield numpy_renewal(modules["numpy.random"])
     if "_ssl" in modules:
@@ -393,6 +398,7 @@ def tools(names):
         "stdout": sys.stdout,
         "stderr": sys.stderr,
         "flush": type(sys.stdout).flush,
+        "random_seed": random_seed(),
         "renew": tuple(renewals()),
         "renew_thread": tuple(thread_renewals()),
         "calm": tuple(calming()),

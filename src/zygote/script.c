@@ -3,6 +3,7 @@
 #include "encode.h"
 #include "policy.h"
 #include "scope.h"
+#include "text.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -15,13 +16,16 @@
 /* The longest texts that a report carries. */
 enum { TYPE_MOST = 1024, MESSAGE_MOST = 4096, TRACEBACK_MOST = 32768 };
 
+/* No two runs have the same. */
+enum { SEED_BYTES = 32 };
+
 static const char file_name[] = "script.py";
 
 /* The bootstrap's tools: a row says where one is kept. */
 static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
     *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
-    *tool_function, *tool_stdout, *tool_stderr, *tool_flush, *tool_renew, *tool_renew_thread, *tool_calm, *tool_threads,
-    *tool_fork_hooks, *tool_settle, *tool_rehearsal, *tool_builtins;
+    *tool_function, *tool_stdout, *tool_stderr, *tool_flush, *tool_random_seed, *tool_renew, *tool_renew_thread,
+    *tool_calm, *tool_threads, *tool_fork_hooks, *tool_settle, *tool_rehearsal, *tool_builtins;
 
 static const struct {
     const char *name;
@@ -42,6 +46,7 @@ static const struct {
     {"stdout", &tool_stdout},
     {"stderr", &tool_stderr},
     {"flush", &tool_flush},
+    {"random_seed", &tool_random_seed},
     {"renew", &tool_renew},
     {"renew_thread", &tool_renew_thread},
     {"calm", &tool_calm},
@@ -98,8 +103,26 @@ static void call_each(PyObject *callables)
     }
 }
 
+/* In C, as Python code would write to ten pages for it. Rather no run than one with the numbers of another. */
+static void renew_random(void)
+{
+    uint8_t bytes[SEED_BYTES];
+    char text[2 * SEED_BYTES + 1];
+    if (getentropy(bytes, sizeof bytes))
+        _exit(EXIT_NO_CHANNEL);
+    text_hex(bytes, sizeof bytes, text);
+    PyObject *seed = PyTuple_GetItem(tool_random_seed, 0), *generator = PyTuple_GetItem(tool_random_seed, 1);
+    PyObject *number = PyLong_FromString(text, NULL, 16);
+    PyObject *done = number ? PyObject_CallFunctionObjArgs(seed, generator, number, NULL) : NULL;
+    if (!done)
+        _exit(EXIT_NO_CHANNEL);
+    Py_DECREF(number);
+    Py_DECREF(done);
+}
+
 void script_renew(void)
 {
+    renew_random();
     call_each(tool_renew);
 }
 

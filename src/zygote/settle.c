@@ -62,7 +62,7 @@ static void fill_heap(void)
     malloc_trim(0);
     uintptr_t end = (uintptr_t)sbrk(0) - mallinfo2().keepcost;
     size_t size = LARGEST_HOLE;
-    while (size >= 2 * CLASS_STEP) {
+    while (size > CLASS_STEP) {
         void *block = malloc(size - sizeof(size_t));
         if (block && (uintptr_t)block < end)
             continue;
@@ -111,6 +111,20 @@ static void add(struct segments *segments, const struct segment *segment)
     segments->each[segments->count++] = *segment;
 }
 
+/* Whether the loader has written addresses into an object's code: that must not be dropped. */
+static bool is_relocated_text(const struct dl_phdr_info *object)
+{
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &object->dlpi_phdr[i];
+        const ElfW(Dyn) *entry = (const void *)(object->dlpi_addr + header->p_vaddr); /* NOLINT(*-int-to-ptr) */
+        for (; header->p_type == PT_DYNAMIC && entry->d_tag != DT_NULL; entry++) {
+            if (entry->d_tag == DT_TEXTREL || (entry->d_tag == DT_FLAGS && (entry->d_un.d_val & DF_TEXTREL)))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Each mapping is work for the kernel in every clone and at every end of one, and a library has five: its head, its
  * code, its constants, what is read-only after relocation, its data. Neighbours that are alike are one. So the first
  * three get the same permissions here, and so do the last two. Neither was a wall: what runs in a jail may change the
@@ -121,6 +135,8 @@ static int collect(struct dl_phdr_info *object, size_t size, void *argument)
     struct segment whole = {0};
     size_t offset = 0; /* of its end in the file */
     (void)size;
+    if (is_relocated_text(object))
+        return 0;
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &object->dlpi_phdr[i];
         size_t at = object->dlpi_addr + header->p_vaddr;

@@ -4,6 +4,7 @@
 #include "scope.h"
 
 #include <seccomp.h>
+#include <sys/mman.h>
 
 /* ---- what each number gets ---- */
 
@@ -323,8 +324,12 @@ static size_t emit_tree(struct workshop *work, size_t first, size_t last)
 size_t filter_compile(const struct filter_rule *rules, size_t count, uint32_t otherwise, struct sock_filter *program,
                       size_t size)
 {
-    struct workshop *work = count <= FILTER_RULES_MOST ? calloc(1, sizeof *work) : NULL; /* megabytes, if touched */
-    if (!work)
+    if (count > FILTER_RULES_MOST)
+        return 0;
+    /* Megabytes, of which little is touched. Not malloc()'s: it would serve the script's own large wishes in another
+     * way once it had given back one as large as this. */
+    struct workshop *work = mmap(NULL, sizeof *work, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (work == MAP_FAILED)
         return 0;
     struct assembly *to = &work->to;
     *to = (struct assembly){.program = program, .size = size};
@@ -340,6 +345,6 @@ size_t filter_compile(const struct filter_rule *rules, size_t count, uint32_t ot
     jump(to, BPF_JGE, FILTER_KEPT, look, first);
     emit(to, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     size_t length = to->full ? 0 : to->used;
-    free(work);
+    munmap(work, sizeof *work);
     return length;
 }

@@ -243,6 +243,7 @@ struct engine {
     uint64_t serial, uid_next;
     unsigned cores;
     uint64_t concurrency;
+    uint64_t memory_usable;            /* of the machine's or a container's */
     uint64_t memory_room, memory_held; /* by limits: of all runs at once; of those that run */
 
     struct run_queue queue;

@@ -29,6 +29,10 @@ static uint64_t cores_available(const struct cgroup_bounds *bounds, unsigned cor
  */
 enum { JAIL_FDS = 26, QUEUED_FDS = 2, OWN_FDS = 64 };
 
+/* Jails that wait for bursts, at the most where nobody has said how many, and so that they take some hundredth of the
+ * memory: one has less than a MiB of its own. */
+enum { POOL_CHOSEN = 64, POOL_SHARE = 64 << 20 };
+
 static uint64_t raise_open_files(void)
 {
     struct rlimit limit;
@@ -41,13 +45,24 @@ static uint64_t raise_open_files(void)
     return limit.rlim_cur;
 }
 
-/* A half of what there may be of jails at the most is for the pools together: the default one's first. */
-static uint64_t size_pools(struct engine *engine, const struct settings *settings, uint64_t cores, uint64_t most)
+/* Of clones, which are small, the default environment has more, for bursts. */
+static uint64_t choose_pool(const struct engine *engine, uint64_t cores, uint64_t jails)
 {
-    uint64_t all = 0, usual = settings->pool ? settings->pool : cores * 4;
+    uint64_t least = cores * 4, most = cores * 16 < POOL_CHOSEN ? cores * 16 : POOL_CHOSEN;
+    most = most < engine->memory_usable / POOL_SHARE ? most : engine->memory_usable / POOL_SHARE;
+    most = most < jails / 8 ? most : jails / 8;
+    return engine->plan.engine != ENGINE_CLONE || most < least ? least : most;
+}
+
+/* A half of what there may be of jails at the most is for the pools together: the default one's first. */
+static uint64_t size_pools(struct engine *engine, const struct settings *settings, uint64_t cores, uint64_t jails,
+                           uint64_t most)
+{
+    uint64_t all = 0, usual = settings->pool ? settings->pool : choose_pool(engine, cores, jails);
+    uint64_t other = settings->pool ? (settings->pool + 1) / 2 : cores * 2;
     for (size_t i = 0; i < engine->environment_count; i++) {
         struct environment *environment = &engine->environments[i];
-        uint64_t pool = environment->pool_wanted ? environment->pool_wanted : i ? (usual + 1) / 2 : usual;
+        uint64_t pool = environment->pool_wanted ? environment->pool_wanted : i ? other : usual;
         uint64_t left = most - all;
         environment->pool = pool <= left ? pool : left;
         all += environment->pool;
@@ -59,9 +74,9 @@ static uint64_t size_pools(struct engine *engine, const struct settings *setting
 static void fit_open_files(struct engine *engine, struct settings *settings, uint64_t cores, uint64_t files,
                            uint64_t jails)
 {
-    uint64_t wanted = size_pools(engine, settings, cores, UINT64_MAX),
+    uint64_t wanted = size_pools(engine, settings, cores, jails, UINT64_MAX),
              before = engine->concurrency + wanted + settings->queue;
-    uint64_t pools = wanted > jails / 4 ? size_pools(engine, settings, cores, jails / 4) : wanted;
+    uint64_t pools = wanted > jails / 4 ? size_pools(engine, settings, cores, jails, jails / 4) : wanted;
     if (engine->concurrency > jails - pools)
         engine->concurrency = jails - pools;
     if (settings->queue > (files - OWN_FDS) / 2 / QUEUED_FDS)
@@ -92,7 +107,8 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
     engine->cores = sched_getaffinity(0, sizeof ours, &ours) ? 1 : (unsigned)CPU_COUNT(&ours);
     struct cgroup_bounds bounds = cgroup_own_bounds();
     uint64_t cores = cores_available(&bounds, engine->cores);
-    uint64_t memory = memory_available(&bounds), each = default_limits(settings)->value[LIMIT_MEMORY];
+    uint64_t memory = engine->memory_usable = memory_available(&bounds),
+             each = default_limits(settings)->value[LIMIT_MEMORY];
     uint64_t by_memory = memory / each;
     uint64_t concurrency = cores * 16;
     if (concurrency > by_memory)

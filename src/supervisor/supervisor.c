@@ -26,6 +26,7 @@ enum {
     LISTEN_US = 5000000,
     SAID_US = 10000000,
     REFILL_WAIT_US = 5000,
+    POOL_STEADY_PER_CORE = 4,
 };
 
 uint64_t now_us(void)
@@ -188,17 +189,23 @@ static unsigned usual_ready(const struct engine *engine, const struct environmen
     return count;
 }
 
+/* A clone costs more CPU than a short run. So while runs begin, what has just been started, and its answer on the way
+ * to its client, come first as long as half of what serves a steady load is there, and only that much is made. The rest
+ * of the pool is for bursts: made when there is nothing else to do, no more at once than there are cores, as somebody
+ * may ask in the middle of it. */
 static void refill(struct engine *engine, struct environment *environment)
 {
     uint64_t running = engine->in_state[SLOT_RUNNING], queued = engine->queue.in_lane[LANE_USUAL + environment->number];
     uint64_t room = running < engine->concurrency ? engine->concurrency - running : 0; /* a reload may lower it */
-    /* A clone costs more CPU than a short run: while half of the pool is there, what has just been started, and its
-     * answer on the way to its client, come first. */
-    if (environment->in_state[SLOT_WAITING] >= (environment->pool + 1) / 2 &&
-        now_us() < engine->started_us + REFILL_WAIT_US)
+    uint64_t steady = (uint64_t)engine->cores * POOL_STEADY_PER_CORE, waiting = environment->in_state[SLOT_WAITING];
+    bool busy = now_us() < engine->started_us + REFILL_WAIT_US;
+    steady = steady < environment->pool ? steady : environment->pool;
+    if (busy && waiting >= (steady + 1) / 2)
         return;
-    uint64_t want = environment->pool + (queued < room ? queued : room);
-    while (may_spawn(engine, environment) && usual_ready(engine, environment) < want) {
+    uint64_t want = (busy ? steady : environment->pool) + (queued < room ? queued : room);
+    unsigned at_once = busy || waiting < steady ? UINT_MAX : engine->cores;
+    while (may_spawn(engine, environment) && usual_ready(engine, environment) < want &&
+           environment->in_state[SLOT_SPAWNING] + environment->in_state[SLOT_ENTERING] < at_once) {
         unsigned before = environment->in_state[SLOT_SPAWNING];
         slot_spawn(engine, environment, environment->made_for.limits.value[LIMIT_DISK]);
         if (environment->in_state[SLOT_SPAWNING] == before)

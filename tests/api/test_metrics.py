@@ -171,6 +171,20 @@ def test_what_waits_and_what_runs(start_server, mode):
     wait_until(lambda: state() == (0, 0, 0, 1), "nothing that runs")
 
 
+def test_a_pool_comes_to_its_whole_depth(start_server, mode):
+    """What serves a steady load comes at once, the rest when nobody asks."""
+    server = start_server("--pool", "20", user=mode == "user")
+
+    def is_full():
+        metrics = scrape(server)
+        return metrics["safe_script_environment_pool"].value(environment="default") == metrics["safe_script_pool_target"].total()
+
+    wait_until(is_full, "a full pool")
+    for _ in range(25):
+        server.assert_serves()
+    wait_until(is_full, "a full pool again")
+
+
 def test_memory(server):
     metrics = scrape(server)
     resident = metrics["safe_script_resident_memory_bytes"]

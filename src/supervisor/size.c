@@ -45,10 +45,13 @@ static uint64_t raise_open_files(void)
     return limit.rlim_cur;
 }
 
-/* Of clones, which are small, the default environment has more, for bursts. */
+/* Of clones, which are small, the default environment has more, for bursts; but not where places for runs would be
+ * fewer for it. */
 static uint64_t choose_pool(const struct engine *engine, uint64_t cores, uint64_t jails)
 {
     uint64_t least = cores * 4, most = cores * 16 < POOL_CHOSEN ? cores * 16 : POOL_CHOSEN;
+    uint64_t left = jails > engine->concurrency ? jails - engine->concurrency : 0;
+    most = most < left / 2 ? most : left / 2;
     most = most < engine->memory_usable / POOL_SHARE ? most : engine->memory_usable / POOL_SHARE;
     most = most < jails / 8 ? most : jails / 8;
     return engine->plan.engine != ENGINE_CLONE || most < least ? least : most;

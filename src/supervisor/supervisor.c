@@ -198,12 +198,13 @@ static void refill(struct engine *engine, struct environment *environment)
     uint64_t running = engine->in_state[SLOT_RUNNING], queued = engine->queue.in_lane[LANE_USUAL + environment->number];
     uint64_t room = running < engine->concurrency ? engine->concurrency - running : 0; /* a reload may lower it */
     uint64_t steady = (uint64_t)engine->cores * POOL_STEADY_PER_CORE, waiting = environment->in_state[SLOT_WAITING];
+    unsigned idle = running < engine->cores ? engine->cores - (unsigned)running : 0; /* cores, at the least */
     bool busy = now_us() < engine->started_us + REFILL_WAIT_US;
     steady = steady < environment->pool ? steady : environment->pool;
     if (busy && waiting >= (steady + 1) / 2)
         return;
-    uint64_t want = (busy ? steady : environment->pool) + (queued < room ? queued : room);
-    unsigned at_once = busy || waiting < steady ? UINT_MAX : engine->cores;
+    uint64_t want = (busy || !idle ? steady : environment->pool) + (queued < room ? queued : room);
+    unsigned at_once = busy || waiting < steady ? UINT_MAX : idle;
     while (may_spawn(engine, environment) && usual_ready(engine, environment) < want &&
            environment->in_state[SLOT_SPAWNING] + environment->in_state[SLOT_ENTERING] < at_once) {
         unsigned before = environment->in_state[SLOT_SPAWNING];

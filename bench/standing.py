@@ -193,7 +193,8 @@ def mounts(server):
 
 
 def drift(bench, plan):
-    with tools.safe_script(bench) as server:
+    # A deeper pool is made when there is time for it, so what it holds says when that was.
+    with tools.safe_script(bench, "--pool", str(4 * CORES)) as server:
         ours = rivals.Service(bench, "hello", server.port)
 
         def runs(count, seconds):  # as many clients as there are places, so that all of these exist after the first thousand

@@ -328,7 +328,8 @@ void cgroup_lower_bounds(int directory, struct cgroup_bounds *bounds)
     static const char *const memory[] = {"memory.max", "memory.limit_in_bytes"};
     static const char *const usage[] = {"memory.current", "memory.usage_in_bytes"};
     static const char *const cache[] = {"inactive_file", "total_inactive_file"};
-    uint64_t quota, period;
+    uint64_t quota, period, processes = number_in(directory, "pids.max", NULL);
+    bounds->processes = processes < bounds->processes ? processes : bounds->processes;
     for (size_t i = 0; i < COUNT(memory); i++) {
         uint64_t bytes = number_in(directory, memory[i], NULL); /* CGROUP_UNKNOWN for "max", too */
         bounds->memory_bytes = bytes < bounds->memory_bytes ? bytes : bounds->memory_bytes;
@@ -352,8 +353,8 @@ void cgroup_lower_bounds(int directory, struct cgroup_bounds *bounds)
 
 struct cgroup_bounds cgroup_own_bounds(void)
 {
-    static const char *const controllers[] = {"memory", "cpu", NULL};
-    struct cgroup_bounds bounds = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    static const char *const controllers[] = {"memory", "cpu", "pids", NULL};
+    struct cgroup_bounds bounds = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     for (size_t i = 0; i < COUNT(controllers); i++) {
         struct hierarchy own = {.base = -1};
         struct fault none;

@@ -63,6 +63,7 @@ struct cgroup_bounds {
     uint64_t memory_bytes;
     uint64_t cpu_thousandths;   /* of one core */
     uint64_t memory_left_bytes; /* of that memory: not used, or by files that are only cached */
+    uint64_t processes;
 };
 
 /* Lowers bounds to what the files of one directory say, whichever version they are of. */

@@ -1,6 +1,6 @@
 /* The rlimits layer: what the kernel itself refuses or kills for, whoever else sleeps. Values come from policy_rlimits
- * and the limits table; both soft and hard, and only ever lowered. Those that are the same for every server the zygote
- * sets for itself, and runs inherit them.
+ * and the limits table; both soft and hard, and only ever lowered. Those that are of one process and the same for all
+ * the zygote sets for itself, and runs inherit them.
  *
  * RLIMIT_AS counts what a run inherits: the whole warm interpreter with its libraries, some hundred megabytes to
  * gigabytes of address space, most of it never touched. So the zygote measures itself first, and a run's limit is that
@@ -100,6 +100,19 @@ static int set_row(const struct jail_plan *plan, size_t i, const struct limits *
     return 0;
 }
 
+/* What is the same for all runs and of one process. What the kernel counts by user is not: a user namespace has its
+ * maker's limit for all that is in it together (Linux 5.14), and all runs' namespaces have the same maker. So what one
+ * run had queued would be missing to others. */
+static bool is_inherited(const struct rlimit_row *row)
+{
+    static const int by_user[] = {RLIMIT_NPROC, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING};
+    for (size_t i = 0; i < COUNT(by_user); i++) {
+        if (row->resource == by_user[i])
+            return false;
+    }
+    return row->limit < 0;
+}
+
 int rlimits_arm(const struct jail_plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_rlimit_count && i < ROWS_MOST; i++) {
@@ -109,7 +122,7 @@ int rlimits_arm(const struct jail_plan *plan, struct fault *fault)
         ceiling[i] = have.rlim_max;
     }
     for (size_t i = 0; i < policy_rlimit_count; i++) {
-        if (policy_rlimits[i].limit < 0 && set_row(plan, i, &plan->limits, fault))
+        if (is_inherited(&policy_rlimits[i]) && set_row(plan, i, &plan->limits, fault))
             return -1;
     }
     counts_apart = plan->supervisor_maps || plan->run_sets_ids ||
@@ -121,7 +134,7 @@ int rlimits_apply(const struct jail_plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_rlimit_count; i++) {
         const struct rlimit_row *row = &policy_rlimits[i];
-        if (row->limit >= 0 && row->resource != RLIMIT_NOFILE && set_row(plan, i, &plan->limits, fault))
+        if (!is_inherited(row) && row->resource != RLIMIT_NOFILE && set_row(plan, i, &plan->limits, fault))
             return -1;
     }
     return 0;

@@ -47,7 +47,7 @@ struct shown {
 struct tree {
     struct shown shown[SHOWN_MOST];
     size_t count;
-    off_t copied; /* bytes */
+    off_t copied; /* bytes, in whole pages, as the tmpfs has them */
 };
 
 static int add(struct tree *tree, const char *at, const char *source, const char *link, uint64_t attributes,
@@ -201,14 +201,16 @@ static bool may_copy(const struct shown *shown, mode_t needed)
 static bool take_text(struct tree *tree, struct shown *shown)
 {
     auto_fd int file = open(shown->source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &shown->status) || !S_ISREG(shown->status.st_mode) || !may_copy(shown, 0444) ||
-        shown->status.st_size > COPY_MOST || tree->copied + shown->status.st_size > COPIES_MOST)
+    if (file < 0 || fstat(file, &shown->status) || !S_ISREG(shown->status.st_mode) || !may_copy(shown, 0444))
+        return false;
+    off_t page = sysconf(_SC_PAGESIZE), takes = (shown->status.st_size + page - 1) / page * page;
+    if (shown->status.st_size > COPY_MOST || tree->copied + takes > COPIES_MOST)
         return false;
     auto_free char *text = malloc((size_t)shown->status.st_size + 1);
     /* One that changes meanwhile would be cut. */
     if (!text || read(file, text, (size_t)shown->status.st_size + 1) != shown->status.st_size)
         return false;
-    tree->copied += shown->status.st_size;
+    tree->copied += takes;
     shown->text = take(text);
     return true;
 }

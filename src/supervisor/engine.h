@@ -244,6 +244,7 @@ struct engine {
     unsigned cores;
     uint64_t concurrency;
     uint64_t memory_usable;            /* of the machine's or a container's */
+    uint64_t processes_usable;         /* by cgroups and limits; UINT64_MAX: no bound */
     uint64_t memory_room, memory_held; /* by limits: of all runs at once; of those that run */
 
     struct run_queue queue;

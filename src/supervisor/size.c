@@ -19,6 +19,16 @@ static uint64_t memory_available(const struct cgroup_bounds *bounds)
 }
 
 /* Cores' worth of time that is ours to use, at least one. */
+/* Of a cgroup, and where all runs are of one user, of that. */
+static uint64_t processes_available(const struct engine *engine, const struct cgroup_bounds *bounds)
+{
+    struct rlimit limit;
+    bool shared = !engine->plan.supervisor_maps && !engine->plan.run_sets_ids;
+    if (!shared || getrlimit(RLIMIT_NPROC, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return bounds->processes;
+    return limit.rlim_cur < bounds->processes ? limit.rlim_cur : bounds->processes;
+}
+
 static uint64_t cores_available(const struct cgroup_bounds *bounds, unsigned cores)
 {
     uint64_t quota = bounds->cpu_thousandths / 1000 + (bounds->cpu_thousandths % 1000 > 0);
@@ -52,6 +62,7 @@ static uint64_t choose_pool(const struct engine *engine, uint64_t cores, uint64_
     uint64_t least = cores * 4, most = cores * 16 < POOL_CHOSEN ? cores * 16 : POOL_CHOSEN;
     uint64_t left = jails > engine->concurrency ? jails - engine->concurrency : 0;
     most = most < left / 2 ? most : left / 2;
+    most = most < engine->processes_usable / 4 ? most : engine->processes_usable / 4;
     most = most < engine->memory_usable / POOL_SHARE ? most : engine->memory_usable / POOL_SHARE;
     most = most < jails / 8 ? most : jails / 8;
     return engine->plan.engine != ENGINE_CLONE || most < least ? least : most;
@@ -117,6 +128,7 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
     if (concurrency > by_memory)
         concurrency = by_memory < 1 ? 1 : by_memory;
     engine->concurrency = settings->concurrency ? settings->concurrency : concurrency;
+    engine->processes_usable = processes_available(engine, &bounds);
     fit_open_files(engine, settings, cores, files, jails);
     /* Who asks for more runs than memory allows by their limits has them. */
     engine->memory_room = engine->concurrency > memory / each ? engine->concurrency * each : memory;

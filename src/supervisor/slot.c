@@ -256,6 +256,13 @@ static pid_t pidfd_child(int pidfd)
     return pid > 0 ? (pid_t)pid : 0;
 }
 
+/* One message is to come. It is forgotten with the last descriptor of this end. */
+static int slot_await(struct engine *engine, struct slot *slot, int operation)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = &slot->control_source};
+    return epoll_ctl(engine->epoll, operation, slot->control, &event);
+}
+
 void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
 {
     struct environment *environment = slot->environment;
@@ -274,9 +281,7 @@ void slot_spawned(struct engine *engine, struct slot *slot, int pidfd)
     }
     slot->pid = slot->script = pid;
     slot_set_state(engine, slot, SLOT_ENTERING);
-    /* One message is to come. Nobody else has this end open when it is closed, and so it is forgotten. */
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = &slot->control_source};
-    if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, slot->control, &event)) {
+    if (slot_await(engine, slot, EPOLL_CTL_ADD)) {
         fault_set(&fault, "supervisor", "epoll_ctl", errno, "a run's connection");
         slot_failed(engine, slot, &fault);
     } else if (!engine->plan.supervisor_maps) {
@@ -317,6 +322,10 @@ void slot_control(struct engine *engine, struct slot *slot)
     if (slot->state != SLOT_ENTERING)
         return;
     int result = wire_receive(slot->control, LINK_RUN, false, &message);
+    if (result == WIRE_AGAIN) { /* told of the slot's last life, whose other end the starter still had */
+        slot_await(engine, slot, EPOLL_CTL_MOD);
+        return;
+    }
     if (result == WIRE_OK && message.type == WIRE_JAILED) {
         slot->layers = message.jailed.layers | (engine->plan.layers & LAYER_BIT(LAYER_SUPERVISOR));
         if (slot->cgroup)

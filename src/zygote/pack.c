@@ -162,14 +162,14 @@ void pack(int proc)
     if (!maps)
         return;
     find(&ranges, maps);
-    fclose(maps);
     size_t length = 0;
     for (size_t i = 0; i < ranges.count; i++)
         length += ranges.each[i].length;
     struct area area = {.bytes = NULL};
-    if (!length || !reserve(&area, length))
-        return;
-    for (size_t i = 0; i < ranges.count && move(&ranges.each[i], &area); i++)
-        give_back(&ranges.each[i], ranges.page);
-    munmap(area.bytes, area.length); /* where something has been moved away, nothing is mapped */
+    if (length && reserve(&area, length)) {
+        for (size_t i = 0; i < ranges.count && move(&ranges.each[i], &area); i++)
+            give_back(&ranges.each[i], ranges.page);
+        munmap(area.bytes, area.length); /* where something has been moved away, nothing is mapped */
+    }
+    fclose(maps); /* not before: the heap is as it was found */
 }

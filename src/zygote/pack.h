@@ -6,7 +6,8 @@
 
 /* Moves what this process has written to, at its addresses, into large folios. For a process with one thread, when its
  * memory is as its clones shall find it. `proc` is a descriptor of /proc. Cannot fail: what cannot be moved (no huge
- * pages, no /proc) stays as it was. */
+ * pages, no /proc) stays as it was. (Where the kernel has no memory for its own account of a move, it has unmapped the
+ * place already: then the process dies, and another is begun.) */
 void pack(int proc);
 
 #endif

@@ -143,6 +143,14 @@ void script_enter(const char *directory)
     PyErr_Clear();
 }
 
+void script_forget(const char *directory)
+{
+    PyObject *cache = PySys_GetObject("path_importer_cache");
+    if (cache && PyDict_Check(cache) && PyDict_GetItemString(cache, directory))
+        PyDict_DelItemString(cache, directory);
+    PyErr_Clear();
+}
+
 bool script_is_text(const char *name)
 {
     PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "strict");

@@ -43,6 +43,9 @@ void script_renew_thread(void);
 /* The working directory of runs, or of this one, is where modules are looked for first. */
 void script_enter(const char *directory);
 
+/* What an import has found out about a directory, where it was not there yet. */
+void script_forget(const char *directory);
+
 /* Runs a script of ours. In a clone, while it waits, so that the pages that every run writes to are its own already: a
  * short one, as this is paid for by each. In the zygote (`whole`) with more of the language. */
 void script_rehearse(bool whole);

@@ -59,8 +59,10 @@ static void spawn(struct wire_message *order)
     pid_t pid = clone_run(jail_clone_flags(&plan), cgroup, &pidfd);
     int error = errno;
     if (pid == 0) {
-        if (told)
+        if (told) {
             PyOS_AfterFork_Child();
+            script_forget(RUN_WORK);
+        }
         child_run(&plan, order);
     }
     if (told)
@@ -142,6 +144,7 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
     if (plan.layers & LAYER_BIT(LAYER_ROOT))
         script_enter(RUN_WORK); /* where each run will be */
     settle();
+    script_forget(RUN_WORK);
     pack(JAIL_PROC_FD);
     say_ready();
     for (struct wire_message order; orders_next(supervisor, &order);)

@@ -127,6 +127,39 @@ def test_the_uid_stays_the_same_however_often_it_is_asked(server):
     assert server.result(script) == {"uids": 1, "uid": 1000, "mask": 0o22}
 
 
+RAISES = """
+import signal, time
+def main():
+    signal.signal(40, lambda *_: None)
+    for _ in range(30):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+        signal.raise_signal(40)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [40])
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            pass
+    return {"raised": 30}
+"""
+
+QUEUES = """
+import os, signal, time
+def main():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+    for _ in range(64):
+        os.kill(os.getpid(), 40)
+    time.sleep(1)
+    return {"queued": 64}
+"""
+
+
+def test_signals_that_a_run_has_queued_are_missing_to_no_other(start_server, mode):
+    server = start_server(**user(mode))
+    raising = background(server.run, RAISES)
+    server.wait_busy()
+    assert server.run(QUEUES)["result"] == {"queued": 64}
+    assert raising.result(60)["result"] == {"raised": 30}
+
+
 def test_a_signal_to_no_thread_is_an_error(server):
     script = (
         "import ctypes, os\n"

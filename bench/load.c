@@ -355,7 +355,7 @@ static void take_options(int argc, char **argv)
             options.warm_up_ns = option_number("--warm-up", optarg, 1e9);
         else if (option == 'r')
             options.rest_ns = option_number("--rest", optarg, 1e9);
-        else if (option == 'P' && (options.pauses = true))
+        else if (option == 'P')
             options.rest_ns = option_number("--pause", optarg, 1e9);
         else if (option == 'S')
             options.status = option_number("--expect-status", optarg, 1);
@@ -373,6 +373,7 @@ static void take_options(int argc, char **argv)
             options.headers[options.header_count++] = optarg;
         else
             optind = argc;
+        options.pauses |= option == 'P';
     }
     if (optind != argc - 1 || !options.connections) {
         fputs(usage, stderr);

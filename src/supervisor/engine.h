@@ -193,6 +193,9 @@ struct program {
     char **argv;
 };
 
+/* Jails a core that serve a steady load; a deeper pool is for bursts. */
+enum { POOL_STEADY_PER_CORE = 4 };
+
 struct engine {
     struct settings *settings;
     int argc; /* what they were read from */

@@ -59,7 +59,7 @@ static uint64_t raise_open_files(void)
  * fewer for it. */
 static uint64_t choose_pool(const struct engine *engine, uint64_t cores, uint64_t jails)
 {
-    uint64_t least = cores * 4, most = cores * 16 < POOL_CHOSEN ? cores * 16 : POOL_CHOSEN;
+    uint64_t least = cores * POOL_STEADY_PER_CORE, most = cores * 16 < POOL_CHOSEN ? cores * 16 : POOL_CHOSEN;
     uint64_t left = jails > engine->concurrency ? jails - engine->concurrency : 0;
     most = most < left / 2 ? most : left / 2;
     most = most < engine->processes_usable / 4 ? most : engine->processes_usable / 4;

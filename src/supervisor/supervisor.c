@@ -26,7 +26,6 @@ enum {
     LISTEN_US = 5000000,
     SAID_US = 10000000,
     REFILL_WAIT_US = 5000,
-    POOL_STEADY_PER_CORE = 4,
 };
 
 uint64_t now_us(void)
@@ -191,8 +190,8 @@ static unsigned usual_ready(const struct engine *engine, const struct environmen
 
 /* A clone costs more CPU than a short run. So while runs begin, what has just been started, and its answer on the way
  * to its client, come first as long as half of what serves a steady load is there, and only that much is made. The rest
- * of the pool is for bursts: made when there is nothing else to do, no more at once than there are cores, as somebody
- * may ask in the middle of it. */
+ * of the pool is for bursts: made when there is nothing else to do, no more at once than there are cores without a run,
+ * as somebody may ask in the middle of it. */
 static void refill(struct engine *engine, struct environment *environment)
 {
     uint64_t running = engine->in_state[SLOT_RUNNING], queued = engine->queue.in_lane[LANE_USUAL + environment->number];

@@ -669,12 +669,6 @@ static void rehearse_rest(const char *text)
         PyErr_Clear();
     }
     Py_CLEAR(source);
-    PyObject *first = PyUnicode_DecodeFSDefault(RUN_WORK), *path = PyList_New(0);
-    if (first && path)
-        PyList_Insert(path, 0, first);
-    Py_XDECREF(first);
-    Py_XDECREF(path);
-    PyErr_Clear();
 }
 
 void script_rehearse(bool whole)

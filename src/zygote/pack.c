@@ -14,8 +14,16 @@
 #define MADV_COLLAPSE 25
 #endif
 
-/* A mapping that has more room unwritten than UNWRITTEN_MOST is somebody's reserve. */
-enum { HUGE_PAGE = 2 << 20, UNWRITTEN_MOST = 1 << 20, RANGES_MOST = 512, PAGES_LEAST = 16 };
+/* A mapping that has more room unwritten than UNWRITTEN_MOST is somebody's reserve. Program text of which clones have
+ * less than a part in TEXT_PART in place is not worth its copy. */
+enum {
+    HUGE_PAGE = 2 << 20,
+    UNWRITTEN_MOST = 1 << 20,
+    RANGES_MOST = 512,
+    PAGES_LEAST = 16,
+    TEXTS_MOST = 16,
+    TEXT_PART = 8
+};
 
 /* Addresses in one mapping that is ours alone. */
 struct range {
@@ -24,8 +32,8 @@ struct range {
 };
 
 struct ranges {
-    struct range each[RANGES_MOST];
-    size_t count, page;
+    struct range each[RANGES_MOST], texts[TEXTS_MOST];
+    size_t count, page, text_count;
 };
 
 /* Of a mapping's flags in smaps (proc_pid_smaps(5)) those that a plain one has. Any other would be lost with the move:
@@ -55,24 +63,41 @@ static void add(struct ranges *ranges, const struct row *row)
         ranges->each[ranges->count++] = row->range;
 }
 
+/* Of program text what fills whole huge pages where it lies. */
+static void add_text(struct ranges *ranges, const struct range *text, size_t in_place)
+{
+    size_t before = -(uintptr_t)text->bytes % HUGE_PAGE;
+    if (text->length < before + HUGE_PAGE || in_place < text->length / TEXT_PART || ranges->text_count == TEXTS_MOST)
+        return;
+    size_t length = (text->length - before) / HUGE_PAGE * HUGE_PAGE;
+    ranges->texts[ranges->text_count++] = (struct range){text->bytes + before, length};
+}
+
 /* Reads smaps: first the line of a mapping, then a line for each of its figures, its flags the last. */
 static void find(struct ranges *ranges, FILE *maps)
 {
     char line[4608]; /* a path is no longer than 4096 */
     struct row row = {.mappings = 0};
     struct range next = {NULL, 0};
-    size_t own = 0;
+    size_t own = 0, in_place = 0;
+    bool written = false, text = false;
     while (fgets(line, sizeof line, maps) && ranges->count < RANGES_MOST - 1) {
         unsigned long from, to, kib;
         char access[5];
         if (sscanf(line, "%lx-%lx %4s ", &from, &to, access) == 3) {
-            bool ours = strcmp(access, "rw-p") == 0;
-            next = (struct range){(uint8_t *)from, ours ? to - from : 0};
-            own = 0;
+            written = strcmp(access, "rw-p") == 0;
+            text = strcmp(access, "r-xp") == 0;
+            next = (struct range){(uint8_t *)from, to - from};
+            own = in_place = 0;
+        } else if (sscanf(line, "Rss: %lu kB", &kib) == 1) {
+            in_place = kib << 10;
         } else if (sscanf(line, "Anonymous: %lu kB", &kib) == 1) {
             own = kib << 10;
-        } else if (strncmp(line, "VmFlags: ", 9) == 0 && next.length && next.length - own <= UNWRITTEN_MOST &&
-                   is_plain(line + 9)) {
+        } else if (strncmp(line, "VmFlags: ", 9) != 0 || !is_plain(line + 9)) {
+            continue;
+        } else if (text) {
+            add_text(ranges, &next, in_place);
+        } else if (written && next.length - own <= UNWRITTEN_MOST) {
             if (row.range.bytes + row.range.length != next.bytes) {
                 add(ranges, &row);
                 row = (struct row){.range = {next.bytes, 0}};
@@ -120,18 +145,16 @@ static uint8_t *room_for(struct area *area, size_t length)
 }
 
 /* Nothing between the copy and the move may write to what is moved. It lies where it lay, and the pages of a folio keep
- * their order, so that the kernel takes them together; that a folio is no longer where a huge page could be is what
- * keeps a clone's first write from splitting a huge page. */
-static bool move(const struct range *range, struct area *area)
+ * their order, so that the kernel takes them together. */
+static bool move(const struct range *range, struct area *area, int protection)
 {
     uint8_t *to = room_for(area, range->length);
     if (!to)
         return false;
     memcpy(to, range->bytes, range->length);
-    if (mremap(to, range->length, range->length, MREMAP_MAYMOVE | MREMAP_FIXED, range->bytes) == MAP_FAILED)
+    if (mprotect(to, range->length, protection))
         return false;
-    madvise(range->bytes, range->length, MADV_NOHUGEPAGE); /* nobody is to put huge pages together here */
-    return true;
+    return mremap(to, range->length, range->length, MREMAP_MAYMOVE | MREMAP_FIXED, range->bytes) != MAP_FAILED;
 }
 
 static bool is_zero(const uint8_t *page, size_t size)
@@ -154,6 +177,36 @@ static void give_back(const struct range *range, size_t page)
         madvise(range->bytes + first, at - first, MADV_DONTNEED);
 }
 
+/* That a folio is no longer where a huge page could be is what keeps a clone's first write from splitting one. */
+static void pack_written(const struct ranges *ranges)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < ranges->count; i++)
+        length += ranges->each[i].length;
+    struct area area = {.bytes = NULL};
+    if (!length || !reserve(&area, length))
+        return;
+    for (size_t i = 0; i < ranges->count; i++) {
+        const struct range *range = &ranges->each[i];
+        if (!move(range, &area, PROT_READ | PROT_WRITE))
+            break;
+        madvise(range->bytes, range->length, MADV_NOHUGEPAGE); /* nobody is to put huge pages together here */
+        give_back(range, ranges->page);
+    }
+    munmap(area.bytes, area.length); /* where something has been moved away, nothing is mapped */
+}
+
+/* Nobody writes to text, so it stays in whole huge pages: one entry of a page table in place of 512, and of what the
+ * processor keeps of them. From here on it is no longer the file's. */
+static void pack_text(const struct range *text)
+{
+    struct area area;
+    if (!reserve(&area, text->length))
+        return;
+    move(text, &area, PROT_READ | PROT_EXEC);
+    munmap(area.bytes, area.length);
+}
+
 void pack(int proc)
 {
     struct ranges ranges = {.count = 0, .page = (size_t)sysconf(_SC_PAGESIZE)};
@@ -162,14 +215,8 @@ void pack(int proc)
     if (!maps)
         return;
     find(&ranges, maps);
-    size_t length = 0;
-    for (size_t i = 0; i < ranges.count; i++)
-        length += ranges.each[i].length;
-    struct area area = {.bytes = NULL};
-    if (length && reserve(&area, length)) {
-        for (size_t i = 0; i < ranges.count && move(&ranges.each[i], &area); i++)
-            give_back(&ranges.each[i], ranges.page);
-        munmap(area.bytes, area.length); /* where something has been moved away, nothing is mapped */
-    }
+    pack_written(&ranges);
+    for (size_t i = 0; i < ranges.text_count; i++)
+        pack_text(&ranges.texts[i]);
     fclose(maps); /* not before: the heap is as it was found */
 }

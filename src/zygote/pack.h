@@ -4,7 +4,8 @@
 #ifndef SAFE_SCRIPT_PACK_H
 #define SAFE_SCRIPT_PACK_H
 
-/* Moves what this process has written to, at its addresses, into large folios. For a process with one thread, when its
+/* Moves what this process has written to, and the program text that fills huge pages, into large folios, each to where
+ * it was. For a process with one thread, when its
  * memory is as its clones shall find it. `proc` is a descriptor of /proc. Cannot fail: what cannot be moved (no huge
  * pages, no /proc) stays as it was. (Where the kernel has no memory for its own account of a move, it has unmapped the
  * place already: then the process dies, and another is begun.) */

@@ -1,4 +1,5 @@
-/* The policy: what a script can see, call and use up. Only data; a reader sees the whole jail here.
+/* The policy: what a script can see, call and use up. Only data, and what a row means; a reader sees the whole jail
+ * here.
  *
  * Rules for changing it (tests/unit/test_policy.c counts): at most 60 different system calls are allowed, those that
  * the supervisor is asked about among them; each has a script that needs it (tests/escape/test_rows.py); an argument
@@ -420,6 +421,18 @@ const struct call_row policy_calls[] = {
 };
 const size_t policy_call_count = COUNT(policy_calls);
 
+bool policy_row_holds(const struct call_row *row, const struct seccomp_data *data)
+{
+    for (size_t i = 0; i < COUNT(row->check); i++) {
+        const struct argument_check *check = &row->check[i];
+        uint64_t mask = check->compare == ARG_MASKED ? check->mask : UINT64_MAX;
+        bool equal = (data->args[check->index] & mask) == check->value;
+        if (check->compare != ARG_ANY && equal == (check->compare == ARG_OTHER))
+            return false;
+    }
+    return true;
+}
+
 /* ---- what can be used up ---- */
 
 const struct rlimit_row policy_rlimits[] = {
@@ -437,3 +450,14 @@ const struct rlimit_row policy_rlimits[] = {
     {RLIMIT_NICE, "nice", -1, 0, .reason = "no better priority"},
 };
 const size_t policy_rlimit_count = COUNT(policy_rlimits);
+
+/* ---- names ---- */
+
+const char *const engine_names[ENGINE_COUNT + 1] = {
+    [ENGINE_CLONE] = "clone", [ENGINE_BUBBLEWRAP] = "bubblewrap", [ENGINE_NSJAIL] = "nsjail"};
+
+const char *const layer_names[LAYER_COUNT] = {
+    [LAYER_CGROUP] = "cgroup",     [LAYER_NAMESPACES] = "namespaces", [LAYER_ROOT] = "root",
+    [LAYER_IDENTITY] = "identity", [LAYER_RLIMITS] = "rlimits",       [LAYER_LANDLOCK] = "landlock",
+    [LAYER_SECCOMP] = "seccomp",   [LAYER_SUPERVISOR] = "supervisor",
+};

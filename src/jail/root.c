@@ -31,7 +31,8 @@
 
 #define LAYER "root"
 
-enum { LINKS_MOST = 40, SHOWN_MOST = 1024, COPY_MOST = 128 << 10, COPIES_MOST = 1 << 20, ENTRIES_MOST = 64 };
+/* Of copies: bytes of one file, of all, entries of one directory with what lies below. As certificates need them. */
+enum { LINKS_MOST = 40, SHOWN_MOST = 2048, COPY_MOST = 256 << 10, COPIES_MOST = 2 << 20, ENTRIES_MOST = 512 };
 
 /* Something to be shown at `at`: a symbolic link (`link` is its text), or a mount or a copy of `source`, which is a
  * file
@@ -189,11 +190,12 @@ static int set_attributes(int mount_fd, uint64_t attributes, const char *path, s
 }
 
 /* Whether a copy is the same to everybody: what we make is root's, all may read what this process can, and no program
- * or library can be used from our tmpfs. */
+ * or library can be used from our tmpfs. (A directory of links is none.) */
 static bool may_copy(const struct shown *shown, mode_t needed)
 {
     const struct stat *status = &shown->status;
-    return geteuid() == 0 && (shown->attributes & MOUNT_ATTR_NOEXEC) && status->st_uid == 0 && status->st_gid == 0 &&
+    bool program = S_ISREG(status->st_mode) && !(shown->attributes & MOUNT_ATTR_NOEXEC);
+    return geteuid() == 0 && !program && status->st_uid == 0 && status->st_gid == 0 &&
            (status->st_mode & (S_ISUID | S_ISGID | needed)) == needed;
 }
 

@@ -12,15 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-const char *const engine_names[ENGINE_COUNT + 1] = {
-    [ENGINE_CLONE] = "clone", [ENGINE_BUBBLEWRAP] = "bubblewrap", [ENGINE_NSJAIL] = "nsjail"};
-
-const char *const layer_names[LAYER_COUNT] = {
-    [LAYER_CGROUP] = "cgroup",     [LAYER_NAMESPACES] = "namespaces", [LAYER_ROOT] = "root",
-    [LAYER_IDENTITY] = "identity", [LAYER_RLIMITS] = "rlimits",       [LAYER_LANDLOCK] = "landlock",
-    [LAYER_SECCOMP] = "seccomp",   [LAYER_SUPERVISOR] = "supervisor",
-};
-
 const char *jail_wall_name(uint32_t wall)
 {
     return wall == WALL_FRONT     ? "front"
@@ -70,18 +61,6 @@ char *jail_call_name(int number, char *text, size_t size)
         snprintf(text, size, "system call %d", number);
     free(name);
     return text;
-}
-
-bool policy_row_holds(const struct call_row *row, const struct seccomp_data *data)
-{
-    for (size_t i = 0; i < COUNT(row->check); i++) {
-        const struct argument_check *check = &row->check[i];
-        uint64_t mask = check->compare == ARG_MASKED ? check->mask : UINT64_MAX;
-        bool equal = (data->args[check->index] & mask) == check->value;
-        if (check->compare != ARG_ANY && equal == (check->compare == ARG_OTHER))
-            return false;
-    }
-    return true;
 }
 
 /* Whether it was this DENY row's denial, as far as the reported detail tells. */

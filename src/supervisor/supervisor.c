@@ -314,9 +314,9 @@ void engine_starved(struct engine *engine, const char *object)
 
 void engine_balance(struct engine *engine)
 {
+    start_queued(engine); /* first: what follows may read files of /proc and of cgroups */
     keep_relay(engine);
     keep_children(engine);
-    start_queued(engine);
     drop_odd_slots(engine);
     runs_refuse(engine);
     runs_tell_room(engine);

@@ -6,12 +6,17 @@
 #include "scope.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, BYTES = 3 << 20, HOLE = 300 * PAGE, SPARSE = 256 << 20 };
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+enum { PAGE = 4096, BYTES = 3 << 20, HOLE = 300 * PAGE, SPARSE = 256 << 20, HUGE = 2 << 20, TEXT = 4 * HUGE };
 
 static char initialized[64 * PAGE] = {1}, zeros[64 * PAGE];
 
@@ -157,6 +162,46 @@ static void test_leaves_the_rest(void **state)
     munmap(sparse, SPARSE);
 }
 
+static bool has_huge_pages(void)
+{
+    char *bytes = map(2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    char *whole = bytes + -(uintptr_t)bytes % HUGE;
+    *whole = 1;
+    bool has = madvise(whole, HUGE, MADV_HUGEPAGE) == 0 && madvise(whole, HUGE, MADV_COLLAPSE) == 0;
+    munmap(bytes, 2 * HUGE);
+    return has;
+}
+
+/* Program text that is there lies in huge pages afterwards, and is program text; what is not there is not fetched. */
+static void test_text(void **state)
+{
+    (void)state;
+    int status;
+    char *text = map(TEXT, PROT_READ | PROT_WRITE, MAP_PRIVATE),
+         *unread = map(TEXT, PROT_READ | PROT_EXEC, MAP_PRIVATE);
+    fill(text, TEXT, 13);
+    assert_int_equal(madvise(text, TEXT, MADV_NOHUGEPAGE), 0);
+    assert_int_equal(mprotect(text, TEXT, PROT_READ | PROT_EXEC), 0);
+    assert_int_equal(kib_of(text + TEXT / 2, "AnonHugePages"), 0);
+    for (int round = 0; round < 2; round++) {
+        pack_here();
+        assert_filled(text, TEXT, 13);
+        assert_int_equal(kib_of(unread + TEXT / 2, "Rss"), 0);
+        if (has_huge_pages())
+            assert_true(kib_of(text + TEXT / 2, "AnonHugePages") >= (TEXT / HUGE - 1) * (HUGE >> 10));
+        pid_t pid = fork();
+        if (pid == 0) {
+            signal(SIGSEGV, SIG_DFL);
+            *(volatile char *)(text + TEXT / 2) = 0;
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+    }
+    munmap(text, TEXT);
+    munmap(unread, TEXT);
+}
+
 static void test_without_proc(void **state)
 {
     (void)state;
@@ -170,8 +215,11 @@ static void test_without_proc(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keeps_every_byte),       cmocka_unit_test(test_heap_goes_on),
-        cmocka_unit_test(test_a_clone_writes_its_own), cmocka_unit_test(test_leaves_the_rest),
+        cmocka_unit_test(test_keeps_every_byte),
+        cmocka_unit_test(test_heap_goes_on),
+        cmocka_unit_test(test_a_clone_writes_its_own),
+        cmocka_unit_test(test_leaves_the_rest),
+        cmocka_unit_test(test_text),
         cmocka_unit_test(test_without_proc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "policy.h"
 #include "scope.h"
 #include "script.h"
+#include "tools.h"
 #include "turns.h"
 
 #include <errno.h>
@@ -407,8 +408,8 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
         fault_set(&fault, "cgroup", "join", not_joined, "a run's cgroup.procs");
         jail_failed(&fault);
     }
-    script_renew();
-    script_renew_thread();
+    tools_renew();
+    tools_renew_thread();
     take_short_turns(); /* what it forks is as usual */
     close_strangers(plan);
     cell.box = open_box(plan, box, &fault);
@@ -416,7 +417,7 @@ _Noreturn void child_run(const struct jail_plan *plan, struct wire_message *spaw
         jail_failed(&fault);
     enter_jail(plan, &cell);
     if (shows_paths(plan) || plan->engine != ENGINE_CLONE)
-        script_enter(directory); /* else the zygote has been there */
+        tools_enter(directory); /* else the zygote has been there */
     make_alarm_mortal(plan);
     if (!is_awaited()) /* else a script waits for us, and to rehearse would only keep it waiting */
         script_rehearse(false);

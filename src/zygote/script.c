@@ -3,7 +3,7 @@
 #include "encode.h"
 #include "policy.h"
 #include "scope.h"
-#include "text.h"
+#include "tools.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,139 +16,23 @@
 /* The longest texts that a report carries. */
 enum { TYPE_MOST = 1024, MESSAGE_MOST = 4096, TRACEBACK_MOST = 32768 };
 
-/* No two runs have the same. */
-enum { SEED_BYTES = 32 };
-
 static const char file_name[] = "script.py";
-
-/* The bootstrap's tools: a row says where one is kept. */
-static PyObject *tool_compile, *tool_read_input, *tool_parameter, *tool_search, *tool_format_exception,
-    *tool_line_cache, *tool_coroutine, *tool_type_name, *tool_type_module, *tool_error_number, *tool_bit_length,
-    *tool_function, *tool_stdout, *tool_stderr, *tool_flush, *tool_random_seed, *tool_renew, *tool_renew_thread,
-    *tool_calm, *tool_threads, *tool_fork_hooks, *tool_settle, *tool_rehearsal, *tool_builtins;
-
-static const struct {
-    const char *name;
-    PyObject **kept;
-} tool_table[] = {
-    {"compile", &tool_compile},
-    {"read_input", &tool_read_input},
-    {"parameter", &tool_parameter},
-    {"search", &tool_search},
-    {"format_exception", &tool_format_exception},
-    {"line_cache", &tool_line_cache},
-    {"coroutine", &tool_coroutine},
-    {"function", &tool_function},
-    {"type_name", &tool_type_name},
-    {"type_module", &tool_type_module},
-    {"error_number", &tool_error_number},
-    {"bit_length", &tool_bit_length},
-    {"stdout", &tool_stdout},
-    {"stderr", &tool_stderr},
-    {"flush", &tool_flush},
-    {"random_seed", &tool_random_seed},
-    {"renew", &tool_renew},
-    {"renew_thread", &tool_renew_thread},
-    {"calm", &tool_calm},
-    {"threads", &tool_threads},
-    {"fork_hooks", &tool_fork_hooks},
-    {"settle", &tool_settle},
-    {"rehearsal", &tool_rehearsal},
-    {"builtins", &tool_builtins},
-};
-
-static struct encode_tools encode_tools;
 
 /* Address space that is given back before a failure is described, so that a report of MemoryError has room. Never
  * touched, so it costs nothing; it counts for RLIMIT_AS only. */
 static void *reserve = MAP_FAILED;
 enum { RESERVE_BYTES = 4 << 20 };
 
+static struct encode_tools encode_tools;
 static PyObject *source, *input, *globals; /* of the run */
 static bool has_input, top_level;
 static long first_pid; /* by the system call: getpid() of a forked child differs */
 
-int script_capture(PyObject *tools, struct fault *fault)
+void script_prepare(void)
 {
-    for (size_t i = 0; i < COUNT(tool_table); i++) {
-        *tool_table[i].kept = PyDict_GetItemString(tools, tool_table[i].name);
-        if (!*tool_table[i].kept)
-            return fault_set(fault, "zygote", "prepare", 0, "the bootstrap gave no %s", tool_table[i].name);
-        Py_INCREF(*tool_table[i].kept);
-    }
     encode_tools = (struct encode_tools){
-        .type_name = tool_type_name, .type_module = tool_type_module, .bit_length = tool_bit_length};
+        .type_name = tools.type_name, .type_module = tools.type_module, .bit_length = tools.bit_length};
     reserve = mmap(NULL, RESERVE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return 0;
-}
-
-size_t script_threads(void)
-{
-    size_t count = PyLong_AsSize_t(tool_threads);
-    PyErr_Clear();
-    return count;
-}
-
-bool script_has_fork_hooks(void)
-{
-    return tool_fork_hooks != Py_False;
-}
-
-/* Calls each of a tuple of callables without arguments; what they raise is dropped. */
-static void call_each(PyObject *callables)
-{
-    for (Py_ssize_t i = 0; i < PyTuple_Size(callables); i++) {
-        Py_XDECREF(PyObject_CallObject(PyTuple_GetItem(callables, i), NULL));
-        PyErr_Clear();
-    }
-}
-
-/* In C, as Python code would write to ten pages for it. Rather no run than one with the numbers of another. */
-static void renew_random(void)
-{
-    uint8_t bytes[SEED_BYTES];
-    char text[2 * SEED_BYTES + 1];
-    if (getentropy(bytes, sizeof bytes))
-        _exit(EXIT_NO_CHANNEL);
-    text_hex(bytes, sizeof bytes, text);
-    PyObject *seed = PyTuple_GetItem(tool_random_seed, 0), *generator = PyTuple_GetItem(tool_random_seed, 1);
-    PyObject *number = PyLong_FromString(text, NULL, 16);
-    PyObject *done = number ? PyObject_CallFunctionObjArgs(seed, generator, number, NULL) : NULL;
-    if (!done)
-        _exit(EXIT_NO_CHANNEL);
-    Py_DECREF(number);
-    Py_DECREF(done);
-}
-
-void script_renew(void)
-{
-    renew_random();
-    call_each(tool_renew);
-}
-
-void script_renew_thread(void)
-{
-    if (syscall(SYS_gettid) != 1) /* what the bootstrap has said of it */
-        call_each(tool_renew_thread);
-}
-
-void script_enter(const char *directory)
-{
-    PyObject *path = PySys_GetObject("path"), *first = PyUnicode_DecodeFSDefault(directory);
-    if (path && first)
-        PyList_Insert(path, 0, first);
-    if (first && strcmp(directory, RUN_WORK) != 0)
-        Py_XDECREF(PyObject_CallFunctionObjArgs(tool_settle, first, NULL));
-    Py_XDECREF(first);
-    PyErr_Clear();
-}
-
-void script_forget(const char *directory)
-{
-    PyObject *cache = PySys_GetObject("path_importer_cache");
-    if (cache && PyDict_Check(cache) && PyDict_GetItemString(cache, directory))
-        PyDict_DelItemString(cache, directory);
-    PyErr_Clear();
 }
 
 bool script_is_text(const char *name)
@@ -201,7 +85,7 @@ static bool is_a(PyObject *value, PyObject *type)
 /* errno of an OSError, by OSError's own descriptor; 0 for none. */
 static long error_number(PyObject *value)
 {
-    PyObject *number = PyObject_CallMethod(tool_error_number, "__get__", "O", value);
+    PyObject *number = PyObject_CallMethod(tools.error_number, "__get__", "O", value);
     long result = number && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
     Py_XDECREF(number);
     PyErr_Clear();
@@ -289,7 +173,7 @@ static void show_source(PyObject *text, bool whole)
     else if (lines)
         entry = Py_BuildValue("(O)", lines);
     if (entry)
-        PyDict_SetItemString(tool_line_cache, file_name, entry);
+        PyDict_SetItemString(tools.line_cache, file_name, entry);
     Py_XDECREF(entry);
     Py_XDECREF(lines);
     PyErr_Clear();
@@ -298,7 +182,7 @@ static void show_source(PyObject *text, bool whole)
 static void put_traceback(struct buffer *out, PyObject *value, PyObject *traceback)
 {
     show_source(source, true);
-    PyObject *texts = PyObject_CallFunctionObjArgs(tool_format_exception, (PyObject *)Py_TYPE(value), value,
+    PyObject *texts = PyObject_CallFunctionObjArgs(tools.format_exception, (PyObject *)Py_TYPE(value), value,
                                                    traceback ? traceback : Py_None, NULL);
     for (Py_ssize_t i = 0; texts && PyList_Check(texts) && i < PyList_Size(texts); i++) {
         PyObject *text = PyList_GetItem(texts, i);
@@ -322,7 +206,7 @@ static void put_message(struct buffer *out, PyObject *value)
 
 static void put_type(struct buffer *out, PyObject *value)
 {
-    PyObject *name = encode_type_text(tool_type_name, (PyObject *)Py_TYPE(value));
+    PyObject *name = encode_type_text(tools.type_name, (PyObject *)Py_TYPE(value));
     if (name)
         put_cut(out, name, TYPE_MOST);
     Py_XDECREF(name);
@@ -335,14 +219,14 @@ static void calm(void)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    call_each(tool_calm);
+    tools_call_each(tools.calm);
 }
 
 /* ---- ends without a report ---- */
 
 void script_flush(void)
 {
-    PyObject *const streams[] = {tool_stdout, tool_stderr};
+    PyObject *const streams[] = {tools.stdout, tools.stderr};
     static const char *const names[] = {"stdout", "stderr"};
     for (size_t i = 0; i < COUNT(streams); i++) {
         PyObject *put_there = PySys_GetObject(names[i]);
@@ -351,7 +235,7 @@ void script_flush(void)
             Py_XDECREF(PyObject_CallMethod(put_there, "flush", NULL));
             PyErr_Clear();
         }
-        Py_XDECREF(PyObject_CallFunctionObjArgs(tool_flush, streams[i], NULL));
+        Py_XDECREF(PyObject_CallFunctionObjArgs(tools.flush, streams[i], NULL));
         PyErr_Clear();
     }
 }
@@ -422,7 +306,7 @@ static bool defines_main(void)
 {
     if (globals && PyDict_GetItemString(globals, "main"))
         return true;
-    PyObject *match = PyObject_CallFunctionObjArgs(tool_search, source, NULL);
+    PyObject *match = PyObject_CallFunctionObjArgs(tools.search, source, NULL);
     bool found = match && match != Py_None;
     PyErr_Clear();
     Py_XDECREF(match);
@@ -466,7 +350,7 @@ bool script_load(struct span text, struct span input_text, struct said *said)
     PyObject *string = NULL;
     if (source && has_input) {
         string = PyUnicode_DecodeUTF8((const char *)input_text.bytes, (Py_ssize_t)input_text.length, "strict");
-        input = string ? PyObject_CallFunctionObjArgs(tool_read_input, string, NULL) : NULL;
+        input = string ? PyObject_CallFunctionObjArgs(tools.read_input, string, NULL) : NULL;
         Py_XDECREF(string);
     }
     if (source && (input || !has_input))
@@ -524,7 +408,7 @@ static PyObject *compile_source(struct said *said)
     const char *forbidden = forbidden_character(&said->line);
     PyObject *code = NULL;
     if (!forbidden)
-        code = PyObject_CallFunction(tool_compile, "OssiO", source, file_name, "exec", 0, Py_True);
+        code = PyObject_CallFunction(tools.compile, "OssiO", source, file_name, "exec", 0, Py_True);
     if (code)
         return code;
     if (forbidden)
@@ -544,7 +428,7 @@ static PyObject *make_module(const char *name)
     PyObject *modules = PySys_GetObject("modules"), *module = PyModule_New(name);
     PyObject *dict = module ? PyModule_GetDict(module) : NULL, *file = PyUnicode_FromString(file_name);
     if (!dict || !modules || !file || PyDict_SetItemString(dict, "__file__", file) ||
-        PyDict_SetItemString(dict, "__builtins__", tool_builtins) || PyDict_SetItemString(modules, name, module))
+        PyDict_SetItemString(dict, "__builtins__", tools.builtins) || PyDict_SetItemString(modules, name, module))
         return NULL;
     Py_INCREF(dict);
     Py_DECREF(module);
@@ -565,14 +449,14 @@ static long number_of(PyObject *object, const char *name)
 static long takes_input(PyObject *function)
 {
     enum { CO_WITH_ARGUMENTS = 4 };
-    PyObject *dict = (PyObject *)Py_TYPE(function) == tool_function ? attribute(function, "__dict__") : NULL;
+    PyObject *dict = (PyObject *)Py_TYPE(function) == tools.function ? attribute(function, "__dict__") : NULL;
     PyObject *code = dict && !PyDict_GetItemString(dict, "__wrapped__") ? attribute(function, "__code__") : NULL;
     PyObject *defaults = code ? attribute(function, "__defaults__") : NULL;
     long count = number_of(code, "co_argcount"),
          usual = defaults && PyTuple_Check(defaults) ? PyTuple_Size(defaults) : 0;
     long takes = count > usual ? 2 : count || (number_of(code, "co_flags") & CO_WITH_ARGUMENTS) ? 1 : 0;
     if (!code) {
-        PyObject *parameter = PyObject_CallFunctionObjArgs(tool_parameter, function, NULL);
+        PyObject *parameter = PyObject_CallFunctionObjArgs(tools.parameter, function, NULL);
         takes = parameter ? PyLong_AsLong(parameter) : -1;
         Py_XDECREF(parameter);
     }
@@ -591,7 +475,7 @@ static PyObject *call_main(PyObject *function)
     PyObject *argument = has_input ? input : Py_None;
     bool gets = takes == 2 || (takes == 1 && has_input);
     PyObject *result = PyObject_CallFunctionObjArgs(function, gets ? argument : NULL, NULL);
-    if (!result || (PyObject *)Py_TYPE(result) != tool_coroutine)
+    if (!result || (PyObject *)Py_TYPE(result) != tools.coroutine)
         return result;
     PyObject *asyncio = PyImport_ImportModule("asyncio");
     return asyncio ? PyObject_CallMethod(asyncio, "run", "O", result) : NULL;
@@ -658,7 +542,7 @@ void script_run(size_t result_most, struct said *said)
 static void rehearse_rest(const char *text)
 {
     struct said said = {0};
-    PyObject *modules = PySys_GetObject("modules"), *cache = tool_line_cache;
+    PyObject *modules = PySys_GetObject("modules"), *cache = tools.line_cache;
     if (script_load((struct span){(const uint8_t *)text, strlen(text)}, (struct span){NULL, 0}, &said)) {
         forbidden_character(&said.line);
         Py_XDECREF(make_module("script"));
@@ -681,17 +565,17 @@ void script_rehearse(bool whole)
                                       "    print(f'{value} {len(items)}', flush=True)\n"
                                       "    return {'text': 'a', 'items': items, 'half': 0.5}\n";
     PyObject *code =
-        PyObject_CallFunction(tool_compile, "sssiO", whole ? of_a_zygote : of_a_clone, file_name, "exec", 0, Py_True);
+        PyObject_CallFunction(tools.compile, "sssiO", whole ? of_a_zygote : of_a_clone, file_name, "exec", 0, Py_True);
     PyObject *dict = PyDict_New(), *done = NULL, *result = NULL;
     struct buffer json = {0}, reason = {0};
     if (whole)
         rehearse_rest(of_a_zygote);
-    if (code && dict && PyDict_SetItemString(dict, "__builtins__", tool_builtins) == 0)
+    if (code && dict && PyDict_SetItemString(dict, "__builtins__", tools.builtins) == 0)
         done = PyEval_EvalCode(code, dict, dict);
     if (done && (result = call_main(PyDict_GetItemString(dict, "main"))))
         encode(&encode_tools, result, SIZE_MAX / 2, &json, &reason);
     if (dict)
-        Py_XDECREF(PyEval_EvalCode(tool_rehearsal, dict, dict)); /* what goes with the modules that are warm */
+        Py_XDECREF(PyEval_EvalCode(tools.rehearsal, dict, dict)); /* what goes with the modules that are warm */
     script_flush();
     buffer_free(&json);
     buffer_free(&reason);

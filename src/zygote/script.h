@@ -2,7 +2,7 @@
  * about a run is here; what is the system's is in child.c.
  *
  * Everything that is called after the first line of the script has run was taken from the interpreter before
- * (script_capture), and what a script can still reach of it can only spoil its own texts: whether a run failed is
+ * (tools.h), and what a script can still reach of it can only spoil its own texts: whether a run failed is
  * decided in C. */
 #ifndef SAFE_SCRIPT_SCRIPT_H
 #define SAFE_SCRIPT_SCRIPT_H
@@ -25,26 +25,8 @@ struct said {
     bool ran; /* the script has started: it may have left files */
 };
 
-/* Takes the bootstrap's tools (a dict) and keeps them. In the zygote, once. */
-int script_capture(PyObject *tools, struct fault *fault);
-
-/* How many threads Python knows of, as the bootstrap counted them. */
-size_t script_threads(void);
-
-/* Whether a library wants to be told before and after a fork. */
-bool script_has_fork_hooks(void);
-
-/* In a clone: random numbers of its own for every library that keeps state. */
-void script_renew(void);
-
-/* In a clone: the main thread's number. */
-void script_renew_thread(void);
-
-/* The working directory of runs, or of this one, is where modules are looked for first. */
-void script_enter(const char *directory);
-
-/* What an import has found out about a directory, where it was not there yet. */
-void script_forget(const char *directory);
+/* In the zygote, once it has its tools. */
+void script_prepare(void);
 
 /* Runs a script of ours. In a clone, while it waits, so that the pages that every run writes to are its own already: a
  * short one, as this is paid for by each. In the zygote (`whole`) with more of the language. */

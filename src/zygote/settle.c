@@ -5,6 +5,7 @@
 
 #include "scope.h"
 #include "script.h"
+#include "tools.h"
 
 #include <link.h>
 #include <malloc.h>
@@ -194,7 +195,7 @@ static void map_text(void)
             madvise(segment->bytes, segment->length, MADV_DONTNEED);
         }
     }
-    script_renew();
+    tools_renew();
     script_rehearse(true);
     for (size_t i = 0; i < segments.count; i++)
         madvise(segments.each[i].bytes, segments.each[i].length, MADV_NORMAL);

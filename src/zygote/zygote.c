@@ -18,6 +18,7 @@
 #include "scope.h"
 #include "script.h"
 #include "settle.h"
+#include "tools.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ static void spawn(struct wire_message *order)
 {
     struct wire_message answer = {.type = WIRE_SPAWNED, .spawned = {.slot = order->spawn.slot}};
     int cgroup = order->spawn.has_cgroup ? order->fds[SPAWN_CGROUP] : -1, pidfd = -1;
-    bool told = script_has_fork_hooks();
+    bool told = tools_has_fork_hooks();
     if (told)
         PyOS_BeforeFork();
     pid_t pid = clone_run(jail_clone_flags(&plan), cgroup, &pidfd);
@@ -61,7 +62,7 @@ static void spawn(struct wire_message *order)
     if (pid == 0) {
         if (told) {
             PyOS_AfterFork_Child();
-            script_forget(RUN_WORK);
+            tools_forget(RUN_WORK);
         }
         child_run(&plan, order);
     }
@@ -137,14 +138,14 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
     close_range(JAIL_SHOWN_FD + JAIL_SHOWN_MOST, ~0U, 0);
     if (wire_receive_plan(supervisor, &plan, sizeof plan) != WIRE_OK)
         _exit(1);
-    if (jail_arm(&plan, &fault) || clone_prepare(&fault) || clone_check_threads(script_threads(), &fault))
+    if (jail_arm(&plan, &fault) || clone_prepare(&fault) || clone_check_threads(tools_threads(), &fault))
         refuse(&fault);
     if (plan.engine != ENGINE_CLONE)
         run_alone();
     if (plan.layers & LAYER_BIT(LAYER_ROOT))
-        script_enter(RUN_WORK); /* where each run will be */
+        tools_enter(RUN_WORK); /* where each run will be */
     settle();
-    script_forget(RUN_WORK);
+    tools_forget(RUN_WORK);
     pack(JAIL_PROC_FD);
     say_ready();
     for (struct wire_message order; orders_next(supervisor, &order);)
@@ -155,12 +156,13 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
 static PyObject *zygote_prepare(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     struct fault fault;
-    PyObject *tools;
-    if (!PyArg_ParseTuple(arguments, "iO!", &supervisor, &PyDict_Type, &tools))
+    PyObject *given;
+    if (!PyArg_ParseTuple(arguments, "iO!", &supervisor, &PyDict_Type, &given))
         return NULL;
     fcntl(supervisor, F_SETFD, FD_CLOEXEC);
-    if (script_capture(tools, &fault))
+    if (tools_capture(given, &fault))
         refuse(&fault);
+    script_prepare();
     Py_INCREF(Py_None);
     return Py_None;
 }

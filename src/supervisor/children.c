@@ -299,6 +299,10 @@ void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
         reload_done(engine);
     }
     child_ended(&zygote->child, lived);
+    if (zygote == &environment->zygote && zygote->dismissed) { /* what it was to be replaced by is the next one */
+        environment_take(engine, environment, &environment->wanted);
+        reload_done(engine);
+    }
     engine->counts.restarts[PROCESS_ZYGOTE] += !zygote->dismissed;
     if (!engine->quit && !zygote->dismissed)
         log_event(LOG_ERROR, "a zygote ended and is started again", log_text("environment", environment->name),

@@ -155,6 +155,14 @@ def test_a_script_that_imports_pandas_gets_the_zygote_that_has_it_once_that_is_t
     assert server.run(script, environment="default")["environment"] == "default"
 
 
+def test_a_reload_is_in_force_for_a_zygote_that_is_put_away_by_it(configured):
+    server, reload = configured("[environment one]\npreload = calendar\nwarm = yes\n")
+    until(server, "one", "up")
+    reload("[environment one]\npreload = calendar\nwall_ms = 900ms\n")
+    until(server, "one", "down")
+    wait_until(lambda: environments(server)["one"]["limits"]["wall_ms"] == 900, "the new limit")
+
+
 def test_modules_are_warm_where_the_section_says_so_and_nowhere_else(configured, packages):
     server, _ = configured(f"""
         [environment default]

@@ -62,7 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     static struct environment_offers offers = {
         {{.name = "default", .offered = true},
          {.name = "data", .offered = true, .warmer = true, .modules = "numpy pandas "},
-         {.name = "gone"}}};
+         {.name = "gone"},
+         {.warmer = true, .modules = "numpy "}}};
     struct limits server;
     struct request request;
     struct request_error error = {0};
@@ -70,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     limits_default(&server);
     server.value[LIMIT_REQUEST] = 4096;
-    offers.rows[0].limits = offers.rows[1].limits = server;
+    offers.rows[0].limits = offers.rows[1].limits = offers.rows[3].limits = server;
     offers.rows[1].limits.value[LIMIT_MEMORY] *= 2; /* more than the client may have */
     struct span body = {bytes + 1, length - 1};
     if (request_parse(body, types[bytes[0] % 4], &offers, &server, nonce, &request, &error) < 0) {
@@ -84,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     }
     check_job(&request);
-    must(request.environment <= 1 && request.warmer <= 1);
+    must(request.environment <= 1 && (request.warmer <= 1 || (request.warmer == 3 && request.environment == 0)));
     for (int i = 0; i < LIMIT_COUNT; i++)
         must(request.limits.value[i] <= server.value[i] && request.limits.value[i] >= limit_table[i].least);
     must(utf8_prefix((struct span){request.stdin_bytes.bytes, request.stdin_bytes.length}) ==

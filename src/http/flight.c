@@ -485,7 +485,7 @@ void flight_cancel(struct front *front, struct flight *flight)
 static void take_place_of_run(struct front *front, struct flight *flight, uint32_t environment)
 {
     struct buffer started = {0};
-    if (environment >= ENVIRONMENTS_MOST || environment == flight->environment)
+    if (environment >= ENVIRONMENT_ROWS || environment == flight->environment)
         return;
     flight->environment = environment;
     if (!flight->run)

@@ -405,9 +405,9 @@ struct front {
     int exit_status;
     struct wire_setup setup;
     struct environment_offers environments;
-    uint8_t states[ENVIRONMENTS_MOST]; /* enum environment_state of each */
-    struct buffer described;           /* one after the other, each without its last member */
-    struct span described_at[ENVIRONMENTS_MOST];
+    uint8_t states[ENVIRONMENT_ROWS]; /* enum environment_state of each */
+    struct buffer described;          /* one after the other, each without its last member */
+    struct span described_at[ENVIRONMENT_ROWS];
     uint64_t owner_seed;       /* nobody outside can tell which addresses are one owner */
     uint32_t most_connections; /* for want of descriptors */
     struct key *keys;          /* read-only, the supervisor's memory */

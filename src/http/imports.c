@@ -61,12 +61,12 @@ static uint64_t bit_of(const struct environment_offer *offer, struct span word)
 
 struct found {
     const struct environment_offers *offers;
-    uint64_t modules[ENVIRONMENTS_MOST];
+    uint64_t modules[ENVIRONMENT_ROWS];
 };
 
 static void note(struct found *found, struct span word)
 {
-    for (size_t i = 0; i < ENVIRONMENTS_MOST && word.length; i++) {
+    for (size_t i = 0; i < ENVIRONMENT_ROWS && word.length; i++) {
         if (found->offers->rows[i].warmer)
             found->modules[i] |= bit_of(&found->offers->rows[i], word);
     }
@@ -97,19 +97,35 @@ static void look(struct found *found, struct text *text)
     }
 }
 
+static unsigned count_modules(const struct environment_offer *offer)
+{
+    unsigned count = 0;
+    for (const char *at = offer->modules; *at; at++)
+        count += *at == ' ';
+    return count;
+}
+
+/* Whether it has more of the script's imports, or as many, and less that the script has no use for. */
+static bool is_better(const struct found *found, uint32_t row, uint32_t than)
+{
+    int has = __builtin_popcountll(found->modules[row]), other = __builtin_popcountll(found->modules[than]);
+    const struct environment_offer *rows = found->offers->rows;
+    return has > other || (has && has == other && count_modules(&rows[row]) < count_modules(&rows[than]));
+}
+
 uint32_t imports_choose(struct span source, const struct environment_offers *offers)
 {
     struct found found = {.offers = offers};
     struct text text = {source.bytes, source.bytes + (source.length < LOOKED_AT ? source.length : LOOKED_AT)};
     uint32_t best = ENVIRONMENT_DEFAULT;
     bool any = false;
-    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++)
+    for (size_t i = 0; i < ENVIRONMENT_ROWS; i++)
         any |= offers->rows[i].warmer;
     if (!any || !source.length)
         return best;
     look(&found, &text);
-    for (uint32_t i = 0; i < ENVIRONMENTS_MOST; i++) {
-        if (__builtin_popcountll(found.modules[i]) > __builtin_popcountll(found.modules[best]))
+    for (uint32_t i = 0; i < ENVIRONMENT_ROWS; i++) {
+        if (is_better(&found, i, best))
             best = i;
     }
     return best;

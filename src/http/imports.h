@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 /* The number of the environment, among those that are warmer than the default one, that has the most of the script's
- * imports warm; of two that have as many the first; the default's where none has any. */
+ * imports warm; of those that have as many the one with the fewest modules, of these the first; the default's where
+ * none has any. */
 uint32_t imports_choose(struct span source, const struct environment_offers *offers);
 
 #endif

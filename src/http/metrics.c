@@ -185,7 +185,7 @@ static const struct metric {
     {"safe_script_pool_target", GAUGE, PLAIN, NULL, NULL, AT(STATS, pool),
      "Jails that are to wait for a run of the default environment."},
     {"safe_script_environment_pool_target", GAUGE, PLAIN, &by_environment, NULL, AT(STATS, pools),
-     "Jails that are to wait for a run; 0 while the environment's zygote is not up."},
+     "Jails that are to wait for a run; 0 while no zygote of the environment's is up."},
     {"safe_script_environment_pool", GAUGE, PLAIN, &by_environment, NULL, AT(STATS, waiting),
      "Jails that wait for a run."},
     {"safe_script_slots", GAUGE, PLAIN, &by_slot, NULL, AT(STATS, slots), "Places for jails, by state."},

@@ -17,7 +17,7 @@
 enum {
     METRICS_ROUTES = 32, /* rows of the table of routes, and the last one for all that has none */
     METRICS_CODES = 500, /* 100 … 599 */
-    METRICS_ENVIRONMENTS = ENVIRONMENTS_MOST,
+    METRICS_ENVIRONMENTS = ENVIRONMENT_ROWS,
     METRICS_CALLS = 513,  /* system calls by number, and the last one for higher ones */
     METRICS_BUCKETS = 17, /* of a histogram, the last one without a bound */
     METRICS_PHASES = 7,

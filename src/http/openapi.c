@@ -95,7 +95,7 @@ static void put_run(struct buffer *out, const struct environment_offers *offers)
 static uint64_t most_of(const struct environment_offers *offers, int limit)
 {
     uint64_t most = 0;
-    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++) {
+    for (size_t i = 0; i < ENVIRONMENT_ROWS; i++) {
         uint64_t value = offers->rows[i].offered ? offers->rows[i].limits.value[limit] : 0;
         most = value > most ? value : most;
     }
@@ -139,7 +139,7 @@ static void put_statuses(struct buffer *out, const struct environment_offers *of
 static void put_environments(struct buffer *out, const struct environment_offers *offers)
 {
     put_literal(out, "'type':'string','enum':[");
-    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++) {
+    for (size_t i = 0; i < ENVIRONMENT_ROWS; i++) {
         if (offers->rows[i].offered)
             put_required(out, i == ENVIRONMENT_DEFAULT, offers->rows[i].name);
     }

@@ -345,7 +345,7 @@ static int parse_environment(struct request_work *work, const struct json_value 
     char name[SHOWN];
     if (value->type != JSON_STRING)
         return refuse(work->error, 400, "field \"environment\" must be a string");
-    for (uint32_t i = 0, count = 0; i < ENVIRONMENTS_MOST; i++) {
+    for (uint32_t i = 0, count = 0; i < ENVIRONMENT_ROWS; i++) {
         const struct environment_offer *offer = &work->offers->rows[i];
         if (!offer->offered)
             continue;

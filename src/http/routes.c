@@ -32,7 +32,7 @@ static void environments(struct front *front, struct connection *connection)
     struct buffer body = {0};
     const char *separator = "";
     buffer_print(&body, "{\"environments\":[");
-    for (size_t i = 0; i < ENVIRONMENTS_MOST; i++) {
+    for (size_t i = 0; i < ENVIRONMENT_ROWS; i++) {
         if (!front->environments.rows[i].offered)
             continue;
         buffer_print(&body, "%s", separator);
@@ -213,7 +213,7 @@ static int read_description(struct front *front, int fd)
         return -1;
     }
     const uint8_t *at = text.bytes, *end;
-    for (size_t i = 0; i <= ENVIRONMENTS_MOST; i++, at = end + 1) {
+    for (size_t i = 0; i <= ENVIRONMENT_ROWS; i++, at = end + 1) {
         size_t left = text.length - (size_t)(at - text.bytes);
         if (!left || !(end = memchr(at, '\n', left)))
             break;

@@ -109,7 +109,7 @@ struct wire_keys {
 struct wire_state {
     uint32_t serving; /* enum serving */
     uint64_t zygote;  /* which one is ready for the default environment, another number for each; 0: none */
-    uint8_t environments[ENVIRONMENTS_MOST]; /* enum environment_state of each */
+    uint8_t environments[ENVIRONMENT_ROWS]; /* enum environment_state of each */
 };
 struct wire_run {
     uint64_t id;
@@ -154,8 +154,8 @@ struct wire_stats {
     uint64_t runs_restarted;
     uint64_t restarts[PROCESS_COUNT], recycled;
     uint64_t resident_bytes[PROCESS_COUNT];
-    uint64_t pools[ENVIRONMENTS_MOST],
-        waiting[ENVIRONMENTS_MOST];   /* of each environment: jails that are to wait, and do */
+    uint64_t pools[ENVIRONMENT_ROWS],
+        waiting[ENVIRONMENT_ROWS];    /* of each environment: jails that are to wait, and do */
     uint64_t cgroup_bytes;            /* of all runs together; 0 where no cgroup counts */
     uint64_t log_lost[PROCESS_COUNT]; /* the supervisor's; the front knows its own */
 };

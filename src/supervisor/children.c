@@ -313,6 +313,8 @@ void zygote_lost(struct engine *engine, struct zygote *zygote, int status)
         if (slot->state == SLOT_SPAWNING && slot->zygote == generation)
             slot_free(engine, slot);
     }
+    if (zygote == &environment->zygote)
+        runs_move(engine, environment);
 }
 
 static struct slot *spawning_slot(struct engine *engine, uint64_t serial)
@@ -327,12 +329,14 @@ static struct slot *spawning_slot(struct engine *engine, uint64_t serial)
 static void zygote_ready(struct engine *engine, struct zygote *zygote, const struct wire_ready *ready)
 {
     struct environment *environment = zygote->environment;
-    char version[sizeof ready->version];
+    char version[sizeof ready->version], warm[ENVIRONMENT_MODULES];
+    const char *modules = zygote->recipe.modules; /* with a blank after each */
     snprintf(version, sizeof version, "%.*s", (int)sizeof ready->version - 1, ready->version);
+    snprintf(warm, sizeof warm, "%.*s", (int)strlen(modules) - (*modules != 0), modules);
     zygote->child.ready = true;
     environment->failures = 0;
     log_event(LOG_INFO, "zygote ready", log_number("pid", zygote->child.pid), log_text("interpreter", version),
-              log_text("environment", environment->name),
+              log_text("environment", environment->name), log_text("warm", warm),
               log_number("ms", (now_us() - zygote->child.started_us) / 1000));
     if (zygote != &environment->next_zygote)
         return;

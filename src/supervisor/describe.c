@@ -164,6 +164,8 @@ void describe_environments_text(FILE *out, const struct engine *engine)
     for (size_t i = 0; i < engine->environment_count; i++) {
         const struct environment *environment = &engine->environments[i];
         const struct interpreter *interpreter = engine->interpreters[environment->interpreter];
+        if (environment->larger)
+            continue;
         fprintf(out, "  %-11s %s, %s%s%s; %zu packages; %s%s%s\n", environment->name, interpreter->executable,
                 interpreter->version, *interpreter->path ? ", with " : "", interpreter->path,
                 interpreter->package_count,
@@ -194,7 +196,8 @@ int engine_describe(struct engine *engine)
     buffer_append(&text, "\n", 1);
     for (size_t i = 0; i < engine->environment_count; i++) {
         const struct environment *environment = &engine->environments[i];
-        describe_environment(&text, environment, engine->interpreters[environment->interpreter]);
+        if (!environment->larger) /* a tier's line is empty */
+            describe_environment(&text, environment, engine->interpreters[environment->interpreter]);
         buffer_append(&text, "\n", 1);
     }
     environments_offer(engine, &offers);

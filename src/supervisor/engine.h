@@ -146,8 +146,9 @@ struct zygote {
 struct environment {
     uint32_t number; /* of the row */
     char name[ENVIRONMENT_NAME + 1];
-    bool offered; /* by the configuration that is in force */
-    bool warm;    /* its zygote is always there */
+    struct environment *larger; /* of a tier: the next one of its environment with more modules; that has none */
+    bool offered;               /* by the configuration that is in force */
+    bool warm;                  /* its zygote is always there */
     uint32_t interpreter;
     struct recipe made_for, wanted;    /* in force; by the configuration */
     struct limits told;                /* to this front: the highest of each */
@@ -232,10 +233,10 @@ struct engine {
     struct listening listening[LISTEN_MOST];
     size_t listening_count;
 
-    struct environment environments[ENVIRONMENTS_MOST];
+    struct environment environments[ENVIRONMENT_ROWS]; /* and their tiers, in the order in which they came */
     size_t environment_count;
-    uint8_t states_told[ENVIRONMENTS_MOST]; /* enum environment_state: to this front */
-    uint64_t now_us;                        /* when it was last balanced */
+    uint8_t states_told[ENVIRONMENT_ROWS]; /* enum environment_state: to this front */
+    uint64_t now_us;                       /* when it was last balanced */
     uint64_t memory_look_us;
     bool memory_short;
 
@@ -328,6 +329,10 @@ void environments_want(struct engine *engine, struct settings *settings);
 void environments_keep(struct engine *engine, uint64_t now); /* starts zygotes that are needed, puts others away */
 uint64_t environments_deadline(const struct engine *engine, uint64_t now);
 void environments_offer(const struct engine *engine, struct environment_offers *offers);
+/* The one that people know by its name: itself, or that of which it is a tier. */
+const struct environment *environment_named(const struct environment *environment);
+/* Of each by its number; a tier is told of as its environment. */
+void environments_states(const struct engine *engine, uint8_t states[ENVIRONMENT_ROWS]);
 bool recipes_differ(const struct recipe *one, const struct recipe *other);
 enum environment_state environment_state(const struct environment *environment);
 bool environment_is_broken(const struct environment *environment);
@@ -425,6 +430,9 @@ void run_finish(struct engine *engine, struct run *run, const struct facts *fact
 void run_requeue(struct engine *engine,
                  struct run *run); /* it was started, and waits again before its owner's others */
 void run_unpark(struct engine *engine, struct run *run);
+/* This environment is not to be had, or its zygote has gone: what waits there and has not asked for it goes where it
+ * can be had; what has asked for one that is broken is refused. */
+void runs_move(struct engine *engine, const struct environment *environment);
 void runs_orphan(struct engine *engine); /* the front has gone, and their clients with it */
 void runs_refuse(struct engine *engine); /* those that have waited for too long, or that no jail will be had for */
 struct run *run_waiting(const struct engine *engine); /* any that waits; NULL: none does */

@@ -30,6 +30,9 @@ static const struct {
     {"data", {{"numpy", "numpy"}, {"pandas", "pandas"}, {"matplotlib", "matplotlib.pyplot"}}},
 };
 
+/* A clone pays for all that its zygote has warm, so an environment with the usual list has tiers: rows with the
+ * beginnings of that list, for scripts that import no more of it. */
+
 static const char *python_of(const struct settings *settings, const struct environment_settings *wanted)
 {
     return wanted && wanted->python ? wanted->python : settings->python;
@@ -153,18 +156,31 @@ bool recipes_differ(const struct recipe *one, const struct recipe *other)
 static struct environment *row_named(struct engine *engine, const char *name)
 {
     for (size_t i = 0; i < engine->environment_count; i++) {
-        if (strcmp(engine->environments[i].name, name) == 0)
+        if (!engine->environments[i].larger && strcmp(engine->environments[i].name, name) == 0)
             return &engine->environments[i];
     }
     return NULL;
 }
 
-static struct environment *row_new(struct engine *engine, const char *name)
+static struct environment *tier_below(struct engine *engine, const struct environment *larger)
 {
-    if (engine->environment_count == ENVIRONMENTS_MOST)
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        if (engine->environments[i].larger == larger)
+            return &engine->environments[i];
+    }
+    return NULL;
+}
+
+/* An environment's, or with a larger one a tier's. */
+static struct environment *row_new(struct engine *engine, const char *name, struct environment *larger)
+{
+    size_t like = 0;
+    for (size_t i = 0; i < engine->environment_count; i++)
+        like += !engine->environments[i].larger == !larger;
+    if (like == (larger ? ENVIRONMENT_TIERS : ENVIRONMENTS_MOST))
         return NULL;
     struct environment *environment = &engine->environments[engine->environment_count];
-    *environment = (struct environment){.number = (uint32_t)engine->environment_count++};
+    *environment = (struct environment){.number = (uint32_t)engine->environment_count++, .larger = larger};
     snprintf(environment->name, sizeof environment->name, "%s", name);
     zygote_open(&environment->zygote, environment);
     zygote_open(&environment->next_zygote, environment);
@@ -177,7 +193,44 @@ static void waits_for_restart(const char *name, const char *why)
               log_text("environment", name), log_text("reason", why));
 }
 
-static void want(struct engine *engine, const struct settings *settings, const struct environment_settings *wanted)
+/* The row of an environment, or of the tier below `larger`: new where there is none; NULL where there can be none. */
+static struct environment *row_of(struct engine *engine, const char *name, struct environment *larger,
+                                  const struct recipe *recipe)
+{
+    struct environment *environment = larger ? tier_below(engine, larger) : row_named(engine, name);
+    if (!environment && (environment = row_new(engine, name, larger)))
+        environment->made_for = *recipe;
+    return environment;
+}
+
+static void want_row(struct engine *engine, struct environment *environment, uint32_t interpreter,
+                     const struct recipe *recipe, const struct environment_settings *wanted)
+{
+    if (!environment->offered || recipes_differ(&environment->wanted, recipe))
+        environment->failures = 0; /* it is another chance */
+    environment->interpreter = interpreter;
+    environment->offered = true;
+    environment->wanted = *recipe;
+    if (!engine->slots) /* nothing has been made for it */
+        environment->made_for = *recipe;
+    environment->pool_wanted = wanted->pool;
+    environment->warm = wanted->warm && !environment->larger;
+    environment->idle_us = wanted->idle_ms * 1000;
+}
+
+/* Of words with a blank after each. Returns whether any is left. */
+static bool drop_last_word(char *words)
+{
+    char *blank = strrchr(words, ' ');
+    if (blank)
+        *blank = 0;
+    blank = strrchr(words, ' ');
+    words[blank ? blank + 1 - words : 0] = 0;
+    return *words;
+}
+
+static void want(struct engine *engine, const struct settings *settings, const struct environment_settings *wanted,
+                 bool named[ENVIRONMENT_ROWS])
 {
     uint32_t interpreter = interpreter_of(engine, python_of(settings, wanted), path_of(wanted));
     struct environment *environment = row_named(engine, wanted->name);
@@ -190,23 +243,17 @@ static void want(struct engine *engine, const struct settings *settings, const s
         waits_for_restart(wanted->name, "an interpreter or path that was not there at the start");
         return;
     }
-    bool fresh = !environment || !engine->slots; /* nothing has been made for it */
-    if (!environment && !(environment = row_new(engine, wanted->name))) {
-        waits_for_restart(wanted->name, "there have been as many environments as there can be");
-        return;
-    }
     if (engine->plan.engine == ENGINE_CLONE) /* else each run begins anew, and nothing is warm */
         preload_of(engine->interpreters[interpreter], wanted->name, wanted, recipe.modules);
-    if (!environment->offered || recipes_differ(&environment->wanted, &recipe))
-        environment->failures = 0; /* it is another chance */
-    environment->interpreter = interpreter;
-    environment->offered = true;
-    environment->wanted = recipe;
-    if (fresh)
-        environment->made_for = recipe;
-    environment->pool_wanted = wanted->pool;
-    environment->warm = wanted->warm;
-    environment->idle_us = wanted->idle_ms * 1000;
+    environment = row_of(engine, wanted->name, NULL, &recipe);
+    if (!environment)
+        waits_for_restart(wanted->name, "there have been as many environments as there can be");
+    while (environment) {
+        want_row(engine, environment, interpreter, &recipe, wanted);
+        named[environment->number] = true;
+        bool tier = !wanted->preload && drop_last_word(recipe.modules);
+        environment = tier ? row_of(engine, wanted->name, environment, &recipe) : NULL;
+    }
 }
 
 /* Sections for the environments that need none. */
@@ -228,15 +275,11 @@ static void add_usual(struct engine *engine, struct settings *settings)
 void environments_want(struct engine *engine, struct settings *settings)
 {
     add_usual(engine, settings);
-    bool named[ENVIRONMENTS_MOST] = {false};
+    bool named[ENVIRONMENT_ROWS] = {false};
     if (!engine->environment_count)
-        row_new(engine, usual[0].name); /* whatever the order of the sections */
-    for (size_t i = 0; i < settings->environment_count; i++) {
-        want(engine, settings, &settings->environments[i]);
-        const struct environment *environment = row_named(engine, settings->environments[i].name);
-        if (environment)
-            named[environment->number] = true;
-    }
+        row_new(engine, usual[0].name, NULL); /* whatever the order of the sections */
+    for (size_t i = 0; i < settings->environment_count; i++)
+        want(engine, settings, &settings->environments[i], named);
     for (size_t i = 0; i < engine->environment_count; i++) {
         struct environment *environment = &engine->environments[i];
         environment->offered &= named[i];
@@ -278,6 +321,28 @@ enum environment_state environment_state(const struct environment *environment)
     if (environment->failures >= FAILURES_MOST)
         return ENVIRONMENT_FAILED;
     return environment->zygote.child.pid ? ENVIRONMENT_WARMING : ENVIRONMENT_DOWN;
+}
+
+const struct environment *environment_named(const struct environment *environment)
+{
+    while (environment->larger)
+        environment = environment->larger;
+    return environment;
+}
+
+/* It is as far as the farthest of its zygotes, and has failed when the one with all its modules has: the tiers only
+ * stand in for that. */
+void environments_states(const struct engine *engine, uint8_t states[ENVIRONMENT_ROWS])
+{
+    memset(states, 0, ENVIRONMENT_ROWS);
+    for (size_t i = 0; i < engine->environment_count; i++) {
+        const struct environment *environment = &engine->environments[i];
+        enum environment_state state = environment_state(environment);
+        uint8_t *told = &states[environment_named(environment)->number];
+        bool counts = !environment->larger || (environment->offered && state != ENVIRONMENT_FAILED);
+        if (counts && state > *told)
+            *told = (uint8_t)state;
+    }
 }
 
 /* ---- which zygotes are to be there ---- */
@@ -381,8 +446,11 @@ void environments_offer(const struct engine *engine, struct environment_offers *
     for (size_t i = 0; i < engine->environment_count; i++) {
         const struct environment *environment = &engine->environments[i];
         struct environment_offer *offer = &offers->rows[i];
-        *offer = (struct environment_offer){.offered = environment->offered, .limits = environment->made_for.limits};
-        memcpy(offer->name, environment->name, sizeof offer->name);
+        *offer = (struct environment_offer){.limits = environment->made_for.limits};
+        if (!environment->larger) {
+            offer->offered = environment->offered;
+            memcpy(offer->name, environment->name, sizeof offer->name);
+        }
         if (environment_is_warmer(environment, &engine->environments[ENVIRONMENT_DEFAULT]) &&
             environment->made_for.modules[0] && !engine->front_once) {
             offer->warmer = true;

@@ -22,9 +22,10 @@
 
 enum lane {
     LANE_USUAL, /* of environment 0; the others' follow */
-    LANE_ODD = LANE_USUAL + ENVIRONMENTS_MOST,
+    LANE_ODD = LANE_USUAL + ENVIRONMENT_ROWS,
     LANE_COUNT
 };
+_Static_assert(LANE_COUNT <= 32, "an owner has a bit for each");
 
 /* Lists of owners by a number, of which the least and the greatest with an owner are found at once: a bit for each list
  * that is not empty, a bit for each word of such bits that is not zero, and so once more. */

@@ -147,7 +147,25 @@ void run_requeue(struct engine *engine, struct run *run)
     queue_put_back(&engine->queue, &run->entry);
 }
 
-/* To the environment that it asked for, out of one that was only warmer and is not to be had. */
+/* Where a run is to be: in the warmer one if that is there now, else in one that has the same modules and more, else
+ * where it asked to be. What is not there the next may find there. */
+static struct environment *place_for(struct environment *asked, struct environment *warmer, uint64_t now)
+{
+    bool needed = false;
+    for (; warmer && warmer != asked; warmer = warmer->larger) {
+        if (environment_is_broken(warmer) || !environment_is_warmer(warmer, asked))
+            continue;
+        if (!needed)
+            warmer->needed_us = now;
+        needed = true;
+        if (warmer->zygote.child.ready)
+            return warmer;
+    }
+    asked->needed_us = now;
+    return asked;
+}
+
+/* Out of an environment that it has not asked for and that is not to be had. */
 static void run_move(struct engine *engine, struct run *run)
 {
     bool parked = run->entry.state == ENTRY_RUNNING;
@@ -156,7 +174,7 @@ static void run_move(struct engine *engine, struct run *run)
     if (parked)
         run_unpark(engine, run);
     run->environment->runs--;
-    run->environment = run->asked;
+    run->environment = place_for(run->asked, run->environment, now_us());
     run->environment->runs++;
     run->entry.lane = lane_of(run);
     queue_put_back(&engine->queue, &run->entry);
@@ -180,8 +198,7 @@ static uint64_t parked_deadline(const struct run *run)
     return run->entry.promised ? UINT64_MAX : run->entry.deadline_us;
 }
 
-/* What waits for an environment that is broken goes to the one that it asked for, if that is another. */
-static void refuse_waiting(struct engine *engine, const struct environment *environment)
+void runs_move(struct engine *engine, const struct environment *environment)
 {
     for (size_t i = 0; environment->runs && i < UINT64_C(1) << engine->by_id_bits; i++) {
         for (struct run *run = engine->by_id[i], *next; run; run = next) {
@@ -190,7 +207,7 @@ static void refuse_waiting(struct engine *engine, const struct environment *envi
                 continue;
             if (environment_is_broken(run->asked))
                 run_refuse(engine, run, REFUSED_BROKEN);
-            else
+            else if (run->asked != environment)
                 run_move(engine, run);
         }
     }
@@ -208,7 +225,7 @@ void runs_refuse(struct engine *engine)
     }
     for (size_t i = 0; i < engine->environment_count; i++) {
         if (environment_is_broken(&engine->environments[i]))
-            refuse_waiting(engine, &engine->environments[i]);
+            runs_move(engine, &engine->environments[i]);
     }
 }
 
@@ -257,15 +274,6 @@ static void lower_to_key(struct limits *limits, const struct owner *owner)
         uint64_t most = owner->key.limits.value[i];
         limits->value[i] = limits->value[i] < most ? limits->value[i] : most;
     }
-}
-
-/* Where a run is to be: in the warmer one if that is there now. If it is not, the next may find it there. */
-static struct environment *place_for(struct environment *asked, struct environment *warmer, uint64_t now)
-{
-    if (warmer == asked || environment_is_broken(warmer) || !environment_is_warmer(warmer, asked))
-        warmer = asked;
-    warmer->needed_us = now;
-    return warmer->zygote.child.ready ? warmer : asked;
 }
 
 static struct run *run_new(struct engine *engine, const struct wire_run *asked, const struct owner *owner)
@@ -404,7 +412,7 @@ static bool is_sound(const struct engine *engine, const struct wire_message *mes
 {
     const struct wire_run *asked = &message->run;
     bool sound = asked->id && !*find(engine, asked->id) && asked->environment < engine->environment_count &&
-                 asked->warmer < engine->environment_count &&
+                 asked->warmer < engine->environment_count && !engine->environments[asked->environment].larger &&
                  limits_in_bounds(&engine->environments[asked->environment], &asked->limits) &&
                  message->fd_count == (asked->has_stdin ? 2 : 1);
     for (int i = 0; sound && i < message->fd_count; i++)

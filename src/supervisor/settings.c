@@ -86,7 +86,9 @@ const struct setting_row environment_rows[] = {
      "DIRECTORY[:DIRECTORY …] with more packages, as pip install --target makes them; they come before the "
      "interpreter's own"},
     {"preload", KIND_TEXT, AT(preload), NULL, 0, 0,
-     "modules that are imported before a script comes, as in: numpy pandas scipy.stats", true},
+     "modules that are imported before a script comes, as in: numpy pandas scipy.stats (default: in data what is "
+     "installed of numpy, pandas and matplotlib, with a zygote for scripts that import the first one or two only)",
+     true},
     {"warm", KIND_SWITCH, AT(warm), "no", 0, 0,
      "yes: its zygote is started with the server; no: when a script first needs it", true},
     {"pool", KIND_COUNT, AT(pool), NULL, 1, SETTINGS_POOL_MOST,

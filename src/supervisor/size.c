@@ -68,18 +68,23 @@ static uint64_t choose_pool(const struct engine *engine, uint64_t cores, uint64_
     return engine->plan.engine != ENGINE_CLONE || most < least ? least : most;
 }
 
-/* A half of what there may be of jails at the most is for the pools together: the default one's first. */
+/* A half of what there may be of jails at the most is for the pools together: the default one's first, the tiers' last.
+ */
 static uint64_t size_pools(struct engine *engine, const struct settings *settings, uint64_t cores, uint64_t jails,
                            uint64_t most)
 {
     uint64_t all = 0, usual = settings->pool ? settings->pool : choose_pool(engine, cores, jails);
     uint64_t other = settings->pool ? (settings->pool + 1) / 2 : cores * 2;
-    for (size_t i = 0; i < engine->environment_count; i++) {
-        struct environment *environment = &engine->environments[i];
-        uint64_t pool = environment->pool_wanted ? environment->pool_wanted : i ? other : usual;
-        uint64_t left = most - all;
-        environment->pool = pool <= left ? pool : left;
-        all += environment->pool;
+    for (int tiers = 0; tiers < 2; tiers++) {
+        for (size_t i = 0; i < engine->environment_count; i++) {
+            struct environment *environment = &engine->environments[i];
+            uint64_t pool = environment->pool_wanted ? environment->pool_wanted : i ? other : usual;
+            uint64_t left = most - all;
+            if ((environment->larger != NULL) != tiers)
+                continue;
+            environment->pool = pool <= left ? pool : left;
+            all += environment->pool;
+        }
     }
     return all;
 }

@@ -357,8 +357,8 @@ void slot_start(struct engine *engine, struct slot *slot, struct run *run)
     struct wire_message started = {.type = WIRE_STARTED, .fd_count = 3, .fds = {slot->report, slot->out, slot->err}};
     uint64_t now = now_us();
     start.start.limits = run->limits;
-    started.started =
-        (struct wire_started){.id = run->id, .limits = run->limits, .environment = run->environment->number};
+    started.started = (struct wire_started){
+        .id = run->id, .limits = run->limits, .environment = environment_named(run->environment)->number};
     slot->run = run;
     run->slot = slot;
     slot->started_us = engine->started_us = now;

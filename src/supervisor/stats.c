@@ -57,8 +57,10 @@ void stats_send(struct engine *engine)
         .log_lost = {[PROCESS_SUPERVISOR] = log_lost()},
     };
     for (size_t i = 0; i < engine->environment_count; i++) {
-        stats->pools[i] = engine->environments[i].zygote.child.ready ? engine->environments[i].pool : 0;
-        stats->waiting[i] = engine->environments[i].in_state[SLOT_WAITING];
+        const struct environment *environment = &engine->environments[i];
+        uint32_t row = environment_named(environment)->number;
+        stats->pools[row] += environment->zygote.child.ready ? environment->pool : 0;
+        stats->waiting[row] += environment->in_state[SLOT_WAITING];
     }
     memcpy(stats->restarts, counts->restarts, sizeof stats->restarts);
     for (size_t i = 0; i < WIRE_SLOT_STATES; i++)

@@ -22,7 +22,7 @@ enum {
     SPAWNS_AT_ONCE = 8, /* ordered of the zygote and not yet answered: keeps its queue, and a request's wait, short */
     ENTER_TIMEOUT_US = 5000000,
     WARM_TIMEOUT_US = 120000000,
-    SLOTS_MOST = SETTINGS_CONCURRENCY_MOST + ENVIRONMENTS_MOST * (SETTINGS_POOL_MOST + SPAWNS_AT_ONCE),
+    SLOTS_MOST = SETTINGS_CONCURRENCY_MOST + ENVIRONMENT_ROWS * (SETTINGS_POOL_MOST + SPAWNS_AT_ONCE),
     LISTEN_US = 5000000,
     SAID_US = 10000000,
     REFILL_WAIT_US = 5000,
@@ -255,9 +255,8 @@ static void update_serving(struct engine *engine)
                            : engine->serving == SERVING_READY && usual->failures < FAILURES_MOST ? SERVING_READY
                                                                                                  : SERVING_STARTING;
     uint64_t zygote = usual->zygote.child.ready ? usual->zygote.generation : 0;
-    uint8_t states[ENVIRONMENTS_MOST] = {0};
-    for (size_t i = 0; i < engine->environment_count; i++)
-        states[i] = (uint8_t)environment_state(&engine->environments[i]);
+    uint8_t states[ENVIRONMENT_ROWS];
+    environments_states(engine, states);
     bool changed = serving != engine->serving;
     if (!changed && zygote == engine->zygote_told && memcmp(states, engine->states_told, sizeof states) == 0)
         return;

@@ -155,6 +155,219 @@ def test_a_script_that_imports_pandas_gets_the_zygote_that_has_it_once_that_is_t
     assert server.run(script, environment="default")["environment"] == "default"
 
 
+# ---- tiers: zygotes of `data` with the beginnings of its list ----
+
+ALL = ["numpy", "pandas", "matplotlib"]
+FULL = "numpy pandas matplotlib.pyplot"
+PEEK = f"import sys\nbefore = [each for each in {ALL} if each in sys.modules]\n"
+REST = f"\ndef main():\n    return {{'before': before, 'rest': [__import__(each).__name__ for each in {ALL}]}}\n"
+
+
+def run_with(server, imports, **options):
+    """A run that shows what was there before its imports, and that the rest can be had: (environment, what was there)."""
+    record = server.run(PEEK + imports + REST, **options)
+    assert record["status"] == "ok" and record["result"]["rest"] == ALL, record
+    return record["environment"], record["result"]["before"]
+
+
+def ready(server, warm, since=0):
+    """The pids of the zygotes of data that have become ready with these modules."""
+    return [each["pid"] for each in events(server, "zygote ready")[since:] if (each["environment"], each["warm"]) == ("data", warm)]
+
+
+def wait_ready(server, warm, since=0):
+    return wait_until(lambda: ready(server, warm, since), f"a zygote with {warm}")[-1]
+
+
+@pytest.fixture
+def stand_ins(packages):
+    """numpy, pandas and matplotlib of a few lines, which import at once, but for as long as there is a file "stuck": then a
+    zygote with numpy never gets ready. One that has a file "broken" fails."""
+    text = """
+        import os, time
+        here = os.path.dirname(__file__)
+        if os.path.exists(here + "/broken"):
+            raise RuntimeError("broken")
+        while os.path.exists(here + "/stuck"):
+            time.sleep(0.05)
+        class Anything(str):
+            def itself(self, *_, **__):
+                return self
+            __call__ = __getattr__ = __getitem__ = __matmul__ = __gt__ = itself
+        def __getattr__(name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return Anything("anything")
+        """
+    for name in ALL:
+        (packages / name).mkdir()
+        (packages / f"{name}-1.0.dist-info").mkdir()
+        (packages / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (packages / name / "__init__.py").write_text(textwrap.dedent(text))
+    for name in ("pyplot", "font_manager"):
+        (packages / "matplotlib" / f"{name}.py").write_text(textwrap.dedent(text))
+    for path in packages.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return packages
+
+
+def with_stand_ins(packages, data="", more=""):
+    return f"{more}\n[environment default]\npath = {packages}\n[environment data]\npath = {packages}\n{data}\n"
+
+
+@data
+def test_a_script_pays_for_no_more_of_data_than_it_imports(start_server):
+    server = start_server()
+    for imports, warm in (
+        ("import numpy", "numpy"),
+        ("import numpy\nimport pandas as pd", "numpy pandas"),
+        ("from pandas import DataFrame", "numpy pandas"),
+        ("import numpy, matplotlib", FULL),
+    ):
+        assert server.run(imports + "\ndef main():\n    return {}\n")["status"] == "ok"
+        wait_ready(server, warm)
+        assert run_with(server, imports) == ("data", [each for each in ALL if each in warm])
+        assert zygote(server, "data") == "up"
+    assert run_with(server, "", environment="data") == ("data", ALL)
+    assert server.run(HELLO)["environment"] == "default"
+    assert [len(ready(server, warm)) for warm in ("numpy", "numpy pandas", FULL)] == [1, 1, 1]
+
+
+def test_whoever_looks_sees_one_environment_with_all_its_modules(configured, cli, mode, stand_ins):
+    text = with_stand_ins(stand_ins, "pool = 2\n")
+    server, _ = configured(text)
+    for imports, warm in (("import numpy", "numpy"), ("import pandas", "numpy pandas")):
+        run_with(server, imports)
+        wait_ready(server, warm)
+        assert run_with(server, imports) == ("data", warm.split())
+    listed = server.request("GET", "/v1/environments").json["environments"]
+    assert [(each["name"], each["warm"], each["zygote"]) for each in listed] == [("default", [], "up"), ("data", FULL.split(), "up")]
+    assert server.request("GET", "/openapi.json").json["components"]["schemas"]["Environment"]["enum"] == ["default", "data"]
+    for name in ("", "numpy", "numpy pandas", "data-numpy"):
+        answer = server.execute(HELLO, environment=name)
+        assert (answer.status, answer.error) == (400, f'unknown environment "{name}" (known: "default", "data")')
+
+    def samples():
+        lines = [line.rsplit(" ", 1) for line in server.request("GET", "/metrics").body.decode().splitlines() if line[0] != "#"]
+        assert len(dict(lines)) == len(lines)
+        assert {found for name, _ in lines for found in re.findall('environment="([^"]*)"', name)} == {"default", "data"}
+        return dict(lines)
+
+    wait_until(lambda: samples()['safe_script_environment_pool{environment="data"}'] == "4", "the jails of two tiers")
+    assert samples()['safe_script_environment_pool_target{environment="data"}'] == "4"
+    assert samples()['safe_script_runs_total{status="ok",environment="data"}'] == "2"
+    assert run_with(server, "", environment="data") == ("data", ALL)
+    assert samples()['safe_script_environment_pool_target{environment="data"}'] == "6"
+    assert samples()['safe_script_runs_total{status="ok",environment="data"}'] == "3"
+    config = server.process.args[server.process.args.index("--config") + 1]
+    ended = cli("doctor", "--config", config, *FLAGS, mode=mode)
+    assert ended.stdout.decode().count("  data  ") == 1 and f"warm: {FULL}" in ended.stdout.decode()
+
+
+def test_where_the_tier_is_not_there_a_larger_one_takes_the_script(configured, stand_ins):
+    server, _ = configured(with_stand_ins(stand_ins, "warm = yes\n"))
+    wait_ready(server, FULL)
+    stuck = stand_ins / "numpy" / "stuck"
+    stuck.touch(0o644)
+    for imports in ("import numpy", "import numpy, pandas"):
+        assert run_with(server, imports) == ("data", ALL)
+    assert zygote(server, "data") == "up"
+    stuck.unlink()
+    for warm in ("numpy", "numpy pandas"):
+        wait_ready(server, warm)
+        assert run_with(server, "import " + warm.replace(" ", ", ")) == ("data", warm.split())
+    for warm, larger in (("numpy", ALL[:2]), ("numpy pandas", ALL)):
+        stuck.touch(0o644)
+        before, since = len(events(server, "a zygote ended")), len(events(server, "zygote ready"))
+        try:
+            os.kill(ready(server, warm)[-1], signal.SIGKILL)
+        except PermissionError:
+            pytest.skip("another user's zygote")
+        wait_until(lambda: len(events(server, "a zygote ended")) > before, "its end")
+        for _ in range(3):
+            assert run_with(server, "import " + warm.replace(" ", ", ")) == ("data", larger)
+        stuck.unlink()
+        wait_ready(server, warm, since)
+        assert run_with(server, "import " + warm.replace(" ", ", ")) == ("data", warm.split())
+
+
+def test_a_tier_that_cannot_be_had_harms_nobody(configured, stand_ins):
+    server, _ = configured(with_stand_ins(stand_ins, "warm = yes\n"))
+    wait_ready(server, FULL)
+    broken = stand_ins / "numpy" / "broken"
+    broken.touch(0o644)
+    for _ in range(3):
+        assert run_with(server, "import numpy") == ("data", ALL)
+    wait_until(lambda: events(server, "a zygote could not be started"), "its failure")
+    assert run_with(server, "import numpy") == ("data", ALL)
+    assert run_with(server, "", environment="data") == ("data", ALL)
+    assert (zygote(server, "data"), environments(server)["data"]["reason"]) == ("up", None)
+    broken.unlink()
+    assert run_with(server, "import numpy")[0] == "data"
+
+
+def test_a_list_of_ones_own_has_no_tiers(configured, stand_ins):
+    own, usual = "preload = numpy matplotlib pandas\n", "pool = 1\n"
+    server, reload = configured(with_stand_ins(stand_ins, own))
+    run_with(server, "import numpy")
+    until(server, "data", "up")
+    assert run_with(server, "import numpy") == ("data", ALL)
+    reload(with_stand_ins(stand_ins, usual))
+    wait_until(lambda: environments(server)["data"]["warm"] == FULL.split(), "the usual modules")
+    run_with(server, "import numpy")
+    pid = wait_ready(server, "numpy")
+    assert run_with(server, "import numpy") == ("data", ["numpy"])
+    before = len(events(server, "zygote ready"))
+    reload(with_stand_ins(stand_ins, own))
+    wait_until(lambda: pid not in {each.pid for each in server.children()}, "the tier's end")
+    run_with(server, "import numpy")
+    wait_until(lambda: run_with(server, "import numpy") == ("data", ALL), "the list of one's own")
+    assert {each["warm"] for each in events(server, "zygote ready")[before:] if each["environment"] == "data"} <= {"numpy matplotlib pandas"}
+
+
+def test_tiers_heed_a_reload(configured, stand_ins):
+    server, reload = configured(with_stand_ins(stand_ins, "memory_bytes = 300MiB\n"))
+    run_with(server, "import numpy")
+    old = wait_ready(server, "numpy")
+    # With less than the default's it cannot stand in for that; with as much it can again.
+    reload(with_stand_ins(stand_ins, "memory_bytes = 200MiB\n"))
+    wait_until(lambda: environments(server)["data"]["limits"]["memory_bytes"] == 200 * MIB, "the new limit")
+    wait_until(lambda: old not in {each.pid for each in server.children()}, "the old zygote's end")
+    assert run_with(server, "import numpy")[0] == "default"
+    reload(with_stand_ins(stand_ins, "memory_bytes = 256MiB\nidle_ms = 300ms\n"))
+    wait_until(lambda: run_with(server, "import numpy") == ("data", ["numpy"]), "the tier")
+    until(server, "data", "down")
+    assert events(server, "an idle zygote is put away") and not events(server, "a zygote ended")
+
+
+def test_tiers_that_die_and_are_replaced_under_load(configured, stand_ins):
+    server, reload = configured(with_stand_ins(stand_ins, "pool = 2\n"), *LONG)
+    stop = []
+
+    def client(imports, **options):
+        done = 0
+        while not stop:
+            run_with(server, imports, **options)
+            done += 1
+        return done
+
+    clients = [background(client, each) for each in ("import numpy", "import numpy", "import pandas", "import matplotlib")]
+    clients.append(background(client, "", environment="data"))
+    for warm in ("numpy", "numpy pandas", FULL):
+        wait_ready(server, warm)
+    for turn in range(6):
+        warm = ("numpy", "numpy pandas", FULL)[turn % 3]
+        since = len(events(server, "zygote ready"))
+        try:
+            os.kill(ready(server, warm)[-1], signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        reload(with_stand_ins(stand_ins, f"pool = 2\nmemory_bytes = {300 + turn}MiB\n"))
+        wait_ready(server, warm, since)
+    stop.append(True)
+    assert all(each.result(PATIENCE) > 0 for each in clients)
+
+
 def test_a_reload_is_in_force_for_a_zygote_that_is_put_away_by_it(configured):
     server, reload = configured("[environment one]\npreload = calendar\nwarm = yes\n")
     until(server, "one", "up")

@@ -6,9 +6,12 @@ static struct environment_offers offers = {
     {{.name = "default", .offered = true},
      {.name = "numbers", .offered = true, .warmer = true, .modules = "numpy "},
      {.name = "apart", .offered = true, .modules = "numpy pandas torch "},
-     {.name = "data", .offered = true, .warmer = true, .modules = "numpy pandas matplotlib "}}};
+     {.name = "data", .offered = true, .warmer = true, .modules = "numpy pandas matplotlib "},
+     {.warmer = true, .modules = "numpy pandas "},
+     {.warmer = true, .modules = "numpy "},
+     {.name = "large", .offered = true, .warmer = true, .modules = "scipy numpy pandas sklearn seaborn "}}};
 
-enum { DEFAULT, NUMBERS, APART, DATA };
+enum { DEFAULT, NUMBERS, APART, DATA, FRAMES, ARRAYS, LARGE };
 
 static void chosen(const char *source, uint32_t number)
 {
@@ -21,15 +24,32 @@ static void test_what_people_write(void **state)
     (void)state;
     chosen("import numpy\n", NUMBERS);
     chosen("import numpy", NUMBERS);
-    chosen("import numpy as np, pandas as pd\n", DATA);
-    chosen("import pandas", DATA);
+    chosen("import numpy as np, pandas as pd\n", FRAMES);
+    chosen("import pandas", FRAMES);
     chosen("from matplotlib import pyplot\n", DATA);
     chosen("import matplotlib.pyplot as plt\n", DATA);
     chosen("import os, sys\nimport json\n\ndef main():\n    import numpy.linalg\n    return {}\n", NUMBERS);
-    chosen("import os; import pandas\n", DATA);
-    chosen("try: import pandas\nexcept ImportError: pass\n", DATA);
+    chosen("import os; import pandas\n", FRAMES);
+    chosen("try: import pandas\nexcept ImportError: pass\n", FRAMES);
     chosen("\tfrom\tnumpy\timport array\r\nx = 1\r\n", NUMBERS);
-    chosen("import json\rimport pandas\r", DATA);
+    chosen("import json\rimport pandas\r", FRAMES);
+}
+
+/* The most of the imports, then the fewest modules, then the first row. */
+static void test_which_of_several(void **state)
+{
+    (void)state;
+    chosen("import matplotlib, numpy", DATA);
+    chosen("import pandas\nimport matplotlib\n", DATA);
+    chosen("import pandas\nimport pandas\nimport pandas.io, numpy, numpy\n", FRAMES);
+    chosen("import scipy", LARGE);
+    chosen("import scipy, pandas", LARGE);
+    chosen("import numpy, matplotlib, scipy", DATA);
+    offers.rows[NUMBERS].warmer = false;
+    chosen("import numpy", ARRAYS);
+    offers.rows[ARRAYS].warmer = false;
+    chosen("import numpy", FRAMES);
+    offers.rows[NUMBERS].warmer = offers.rows[ARRAYS].warmer = true;
 }
 
 static void test_what_is_no_import_of_ours(void **state)
@@ -67,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_people_write),
+        cmocka_unit_test(test_which_of_several),
         cmocka_unit_test(test_what_is_no_import_of_ours),
         cmocka_unit_test(test_long_and_exact),
     };

@@ -23,7 +23,8 @@ static int parse(struct span body, const char *type, const struct limits *server
         {{.name = "default", .offered = true, .limits = *server},
          {.name = "more", .offered = true, .limits = *server},
          {.name = "gone", .limits = *server},
-         {.name = "warm", .offered = true, .warmer = true, .modules = "numpy pandas ", .limits = *server}}};
+         {.name = "warm", .offered = true, .warmer = true, .modules = "numpy pandas ", .limits = *server},
+         {.warmer = true, .modules = "numpy ", .limits = *server}}};
     for (int i = 0; i < LIMIT_COUNT; i++)
         offers.rows[1].limits.value[i] *= i == LIMIT_REQUEST ? 1 : 2;
     int result = request_parse((struct span){copy, body.length}, type, &offers, &unlimited, nonce, request, error);

@@ -142,8 +142,9 @@ static int open_box(const struct jail_plan *plan, const char *name, struct fault
     if (!*name)
         return -1;
     snprintf(path, sizeof path, "%s/%s", plan->boxes, name);
-    int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? fault_set(fault, "box", "open", errno, "%s", path) : fcntl(fd, F_DUPFD_CLOEXEC, CONTROL + 1);
+    auto_fd int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int above = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CONTROL + 1); /* the jail's own place stays free */
+    return above < 0 ? fault_set(fault, "box", "open", errno, "%s", path) : above;
 }
 
 static void enter_jail(const struct jail_plan *plan, const struct jail_cell *cell)

@@ -32,6 +32,10 @@ void script_prepare(void)
 {
     encode_tools = (struct encode_tools){
         .type_name = tools.type_name, .type_module = tools.type_module, .bit_length = tools.bit_length};
+}
+
+void script_reserve(void)
+{
     reserve = mmap(NULL, RESERVE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 

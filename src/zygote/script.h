@@ -28,6 +28,9 @@ struct said {
 /* In the zygote, once it has its tools. */
 void script_prepare(void);
 
+/* Takes the address space that a report of a MemoryError needs. In the zygote, once its memory is settled. */
+void script_reserve(void);
+
 /* Runs a script of ours. In a clone, while it waits, so that the pages that every run writes to are its own already: a
  * short one, as this is paid for by each. In the zygote (`whole`) with more of the language. */
 void script_rehearse(bool whole);

@@ -28,6 +28,9 @@ enum { IN_ORDER = 3072, POOL = 16384, POOL_HEAD_MOST = 64 };
 /* Of one size: an allocator may never have any in order. */
 enum { FILLED_MOST = 1 << 20 };
 
+/* In bytes; arenas are of 1 MiB, of 256 KiB before 3.10. */
+enum { ROOM = 1 << 17, ROOM_TRIES = 16 };
+
 /* No larger pieces are looked for, which lie apart anyway. */
 enum { LARGEST_HOLE = 1 << 16 };
 
@@ -55,6 +58,24 @@ static void fill_pools(size_t size)
         PyObject_Free(last);
         last = before;
     }
+}
+
+/* A clone that finds no pool left would map memory for more. So some are taken until they lie one after the other, in
+ * an arena that has room, and given back but for what keeps that arena. */
+static void make_room(void)
+{
+    void *blocks[ROOM / CLASS_MOST];
+    bool together = false;
+    for (size_t tries = 0; !together && tries < ROOM_TRIES; tries++) {
+        together = true;
+        for (size_t i = 0; i < COUNT(blocks); i++) {
+            blocks[i] = PyObject_Malloc(CLASS_MOST);
+            size_t pools = i ? (uintptr_t)blocks[i] / POOL - (uintptr_t)blocks[i - 1] / POOL : 0;
+            together = together && blocks[i] && pools <= 1;
+        }
+    }
+    for (size_t i = COUNT(blocks); together && --i;)
+        PyObject_Free(blocks[i]);
 }
 
 /* The same for the C library's heap. Whatever does not come from its end comes from a hole. */
@@ -209,4 +230,5 @@ void settle(void)
     fill_heap();
     for (size_t size = CLASS_MOST; size > 0; size -= CLASS_STEP)
         fill_pools(size);
+    make_room();
 }

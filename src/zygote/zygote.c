@@ -84,6 +84,7 @@ static void spawn(struct wire_message *order)
 static _Noreturn void run_alone(void)
 {
     struct wire_message order;
+    script_reserve();
     if (!orders_next(supervisor, &order))
         _exit(1);
     child_run(&plan, &order);
@@ -145,6 +146,7 @@ static PyObject *zygote_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(a
     if (plan.layers & LAYER_BIT(LAYER_ROOT))
         tools_enter(RUN_WORK); /* where each run will be */
     settle();
+    script_reserve();
     tools_forget(RUN_WORK);
     pack(JAIL_PROC_FD);
     say_ready();

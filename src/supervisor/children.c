@@ -276,6 +276,7 @@ void zygote_start(struct engine *engine, struct zygote *zygote)
     zygote->dismissed = false;
     zygote->generation = ++engine->serial;
     zygote->spawned = 0;
+    engine_grow(engine);
     if (!child_begin(engine, &zygote->child, BEGUN_ZYGOTE, environment->interpreter)) {
         child_ended(&zygote->child, false);
         return;

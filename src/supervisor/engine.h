@@ -319,7 +319,8 @@ int engine_size(struct engine *engine, struct settings *settings, struct fault *
 /* Where boxes hold the runs' files: their room is shared evenly, so that no run can take another's; lowers the disk
  * limit to that. Returns 0, or -1 with *fault. */
 int engine_share_disk(const struct engine *engine, struct settings *settings, struct fault *fault);
-/* As many slots as pool and concurrency need; there are never fewer than before. */
+/* As many slots as concurrency and the pools of started zygotes need: each is looked at often. There are never fewer
+ * than before. */
 void engine_grow(struct engine *engine);
 
 /* environments.c. environments_open(): the interpreters and the table, by the settings, to which it adds sections for

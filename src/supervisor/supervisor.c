@@ -624,10 +624,10 @@ int engine_serve(struct engine *engine)
 
 void engine_grow(struct engine *engine)
 {
-    /* Runs, the pools, and those that are still dying. */
+    /* Runs, the pools of those that have had a zygote, and those that are still dying. */
     size_t jails = engine->concurrency;
     for (size_t i = 0; i < engine->environment_count; i++)
-        jails += engine->environments[i].pool + SPAWNS_AT_ONCE;
+        jails += engine->environments[i].zygote.generation ? engine->environments[i].pool + SPAWNS_AT_ONCE : 0;
     while (engine->slot_count < jails) {
         struct slot *slot = &engine->slots[engine->slot_count++];
         slot->pidfd = slot->control = slot->listener = slot->report = slot->out = slot->err = -1;

@@ -340,6 +340,25 @@ def test_tiers_heed_a_reload(configured, stand_ins):
     assert events(server, "an idle zygote is put away") and not events(server, "a zygote ended")
 
 
+def test_tiers_take_nobodys_place(configured, cli, mode, public_dir, stand_ins):
+    """Sixteen environments, as without them, in the life of a server."""
+    text = with_stand_ins(stand_ins) + "".join(f"[environment e{i}]\nwall_ms = 5s\n" for i in range(14))
+    server, reload = configured(text)
+    assert len(environments(server)) == 16
+    for imports, warm in (("import numpy", "numpy"), ("import pandas", "numpy pandas")):
+        run_with(server, imports)
+        wait_ready(server, warm)
+        assert run_with(server, imports) == ("data", warm.split())
+    assert run_with(server, "", environment="data") == ("data", ALL)
+    assert server.run(HELLO, environment="e13")["environment"] == "e13"
+    reload(text.replace("[environment e13]", "[environment e14]"))
+    (said,) = events(server, "a changed setting waits for a restart")
+    assert said["environment"] == "e14" and "e13" not in environments(server) and "e14" not in environments(server)
+    (public_dir / "config.ini").write_text(text + "[environment more]\nwall_ms = 5s\n")
+    ended = cli("serve", "--check-config", "--config", public_dir / "config.ini", *FLAGS, mode=mode)
+    assert ended.returncode != 0 and "at most 16 environments" in ended.stderr.decode()
+
+
 def test_tiers_that_die_and_are_replaced_under_load(configured, stand_ins):
     server, reload = configured(with_stand_ins(stand_ins, "pool = 2\n"), *LONG)
     stop = []

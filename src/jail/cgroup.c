@@ -57,7 +57,7 @@ struct cgroup {
     int file[FILE_COUNT];
     uint64_t memory; /* the limit that is set */
     uint64_t cpu_before, oom_before, fork_before;
-    uint64_t pids_peak, forks_refused; /* when it was last asked; nothing that has died changes them */
+    uint64_t pids_peak, memory_peak, forks_refused; /* when it was last asked; nothing that has died changes them */
     int oom_event;
     bool used;
 };
@@ -478,7 +478,8 @@ static uint64_t or_zero(uint64_t value)
 int cgroup_reset(struct cgroup *cgroup, const struct limits *limits, struct fault *fault)
 {
     /* Cached pages of an earlier run would be charged to the next one's peak. */
-    if (cgroup->used && or_zero(cgroup_number(cgroup->file[FILE_MEMORY_USAGE], NULL)) > CGROUP_RESIDUE)
+    if (cgroup->used && cgroup->memory_peak > CGROUP_RESIDUE &&
+        or_zero(cgroup_number(cgroup->file[FILE_MEMORY_USAGE], NULL)) > CGROUP_RESIDUE)
         (void)cgroup_put(cgroup->file[FILE_MEMORY_EMPTY], cgroup->all->v2 ? CGROUP_RECLAIM : 0);
     if (cgroup->used && renew_used(cgroup, fault))
         return -1;
@@ -536,10 +537,11 @@ int cgroup_usage(struct cgroup *cgroup, struct cgroup_usage *usage, struct fault
         return fault_set(fault, LAYER, "read", errno, "events of cgroup %s", cgroup->name);
     uint64_t spent = cpu == CGROUP_UNKNOWN ? 0 : cpu - cgroup->cpu_before;
     cgroup->pids_peak = or_zero(cgroup_number(cgroup->file[FILE_PIDS_PEAK], NULL));
+    cgroup->memory_peak = cgroup_number(cgroup->file[FILE_MEMORY_PEAK], NULL); /* CGROUP_UNKNOWN is the most */
     cgroup->forks_refused = refused;
     *usage = (struct cgroup_usage){
         .cpu_us = cgroup->all->v2 ? spent : spent / 1000,
-        .memory_peak_bytes = or_zero(cgroup_number(cgroup->file[FILE_MEMORY_PEAK], NULL)),
+        .memory_peak_bytes = or_zero(cgroup->memory_peak),
         .processes_peak = cgroup->pids_peak,
         .oom_kills = (uint32_t)(ooms - cgroup->oom_before),
         .fork_denied = (uint32_t)(refused - cgroup->fork_before),

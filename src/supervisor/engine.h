@@ -194,8 +194,11 @@ struct program {
     char **argv;
 };
 
-/* Jails a core that serve a steady load; a deeper pool is for bursts. */
-enum { POOL_STEADY_PER_CORE = 4 };
+enum {
+    POOL_STEADY_PER_CORE = 4, /* jails that serve a steady load; a deeper pool is for bursts */
+    POOL_REFILL_US = 5000,    /* after the last run has begun the pool is filled to its depth */
+    SPAWNS_AT_ONCE = 8, /* ordered of a zygote and not yet answered: keeps its queue, and a request's wait, short */
+};
 
 struct engine {
     struct settings *settings;
@@ -443,6 +446,12 @@ void runs_tell_room(struct engine *engine);
 /* The limits have changed: what has not begun gets no more than they give. */
 void runs_bound(struct engine *engine);
 uint64_t runs_deadline(const struct engine *engine); /* UINT64_MAX: none */
+
+/* pool.c: which jails are made, and which run gets which */
+void pool_start_queued(struct engine *engine); /* while places are free */
+void pool_refill(struct engine *engine, struct environment *environment);
+/* Jails made for a disk size that nobody asks for any more go at once: they hold places. */
+void pool_drop_odd(struct engine *engine);
 
 /* supervisor.c */
 /* We may have no more descriptors: says so, now and then. */

@@ -18,8 +18,9 @@ enum { NATIVE_ARCH = (int)AUDIT_ARCH_PPC64LE };
 #elif defined(__s390x__)
 enum { NATIVE_ARCH = (int)AUDIT_ARCH_S390X };
 #else
-#error "this architecture's AUDIT_ARCH is missing here"
+enum { NATIVE_ARCH = 0 };
 #endif
+_Static_assert(NATIVE_ARCH != 0, "this architecture's AUDIT_ARCH is missing above");
 
 /* ---- what each number gets ---- */
 

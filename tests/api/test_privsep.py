@@ -156,9 +156,13 @@ def test_every_part_has_a_uid_of_its_own(server, parts):
         assert set(own.values()) == {int(harness.NOBODY)}  # an ordinary user has one
 
 
-def test_the_front_s_root_holds_nothing_of_the_host_s(parts):
-    root = pathlib.Path(f"/proc/{parts['front']}/root")
-    assert not any((root / name).exists() for name in ("proc", "sys", "home", "root", "var", "bin", "usr/bin", "etc/passwd"))
+def test_the_front_s_root_holds_nothing_of_the_host_s(server, parts, builds):
+    root, program = pathlib.Path(f"/proc/{parts['front']}/root"), pathlib.Path(builds[server.mode]).resolve() / "safe-script-http"
+    way = {str(parent.relative_to("/")): [child.name] for child, parent in zip((program, *program.parents), program.parents) if parent.name}
+    for name in ("proc", "sys", "home", "root", "var", "bin", "usr/bin", "etc/passwd"):
+        assert not (root / name).exists() or os.listdir(root / name) == way.get(name), name
+    # The program is shown where it is, and nothing that lies beside the way there.
+    assert all(os.listdir(root / directory) == names for directory, names in way.items() if directory.split("/")[0] not in ("usr", "tmp"))
     flags = [line.split()[5].split(",") for line in pathlib.Path(f"/proc/{parts['front']}/mountinfo").read_text().splitlines()]
     assert flags and all("ro" in each for each in flags)
 

@@ -5,10 +5,10 @@
 #define SAFE_SCRIPT_PACK_H
 
 /* Moves what this process has written to, and the program text that fills huge pages, into large folios, each to where
- * it was. For a process with one thread, when its
- * memory is as its clones shall find it. `proc` is a descriptor of /proc. Cannot fail: what cannot be moved (no huge
- * pages, no /proc) stays as it was. (Where the kernel has no memory for its own account of a move, it has unmapped the
- * place already: then the process dies, and another is begun.) */
+ * it was. For a process with one thread, when its memory is as its clones shall find it. `proc` is a descriptor of
+ * /proc. Cannot fail: what cannot be moved (no huge pages, no /proc, a policy against memory that is written and then
+ * run) stays as it was. (Where the kernel has no memory for its own account of a move, it has unmapped the place
+ * already: then the process dies, and another is begun.) */
 void pack(int proc);
 
 #endif

@@ -18,6 +18,7 @@ enum {
     MHD_TURNS = 3,
     FDS_RESERVED = 2048,  /* descriptors kept for runs' pipes and memory files */
     LAST_WORDS_MS = 2000, /* for answers that are still on their way when the supervisor has gone */
+    FIRST_WORDS_MS = 200, /* for the request of who has come just before */
 };
 
 uint64_t front_clock_us(void)
@@ -207,15 +208,29 @@ static int next_deadline(struct front *front)
     int wait_ms = sooner(connection_deadlines(front), flight_deadlines(front));
     wait_ms = sooner(wait_ms, probe_deadline(front));
     wait_ms = sooner(wait_ms, runs_deadline(&front->runs, front->now_ms));
-    if (front->end_ms)
+    if (front->end_ms) {
         wait_ms = sooner(wait_ms, front->end_ms > front->now_ms ? (int)(front->end_ms - front->now_ms) : 0);
+        wait_ms = sooner(wait_ms, FIRST_WORDS_MS);
+    }
     return mhd_pending(front) ? 0 : wait_ms;
 }
 
-/* Nobody still takes an answer, or waits for one that is decided. */
+/* Whether somebody's first request may be on its way: it would be lost, and on a socket that the next server gets the
+ * client sees no end of this one. */
+static bool is_expecting(const struct front *front)
+{
+    for (const struct connection *each = front->queues[PHASE_IDLE].oldest; each; each = each->newer) {
+        if (!each->mhd && each->since_ms + FIRST_WORDS_MS > front->now_ms)
+            return true;
+    }
+    return front->queues[PHASE_LOOKING].oldest || front->queues[PHASE_READING].oldest;
+}
+
+/* Nobody still sends a request, takes an answer, or waits for one that is decided. */
 static bool last_words_said(const struct front *front)
 {
-    return !front->queues[PHASE_WORKING].oldest && !front->queues[PHASE_SENDING].oldest && !front->lingering;
+    return !front->queues[PHASE_WORKING].oldest && !front->queues[PHASE_SENDING].oldest && !front->lingering &&
+           !is_expecting(front);
 }
 
 static void loop(struct front *front)

@@ -126,6 +126,23 @@ def test_a_client_that_takes_no_answer_does_not_hold_up_the_end(start_server, mo
         assert server.wait_exit() == 0
 
 
+@pytest.mark.parametrize("said", (b"POST /exe", b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\r\n{"))
+def test_a_request_that_has_begun_is_answered(start_server, mode, said):
+    """A client that the server has let in learns that it is to come again, and not that nobody is there."""
+    server = start_server(**user(mode))
+    request = b'POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\r\n{"script":"def main(): return {}"}'
+    with server.wire() as wire:
+        wire.send(said)
+        server.assert_serves()  # so it has been read
+        server.process.send_signal(signal.SIGTERM)
+        harness.wait_until(lambda: "stopping" in server.log.read_text(), "the drain")
+        wire.send(request[len(said) :])
+        answer = wire.answer()
+        assert answer.status in (200, 503)
+        assert answer.status == 200 or answer.headers["Retry-After"]
+    assert server.wait_exit() == 0
+
+
 def test_what_comes_while_draining_is_refused_or_answered(start_server):
     server = start_server()
     flying = background(server.execute, spin(4))

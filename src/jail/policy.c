@@ -438,14 +438,14 @@ bool policy_row_holds(const struct call_row *row, const struct seccomp_data *dat
 const struct rlimit_row policy_rlimits[] = {
     {RLIMIT_AS, "address space", LIMIT_MEMORY, .reason = "the interpreter's own comes on top"},
     {RLIMIT_CPU, "CPU", LIMIT_CPU, .reason = "seconds of one process, then SIGKILL"},
-    {RLIMIT_NPROC, "processes", LIMIT_PROCESSES, .reason = "threads count"},
+    {RLIMIT_NPROC, "processes", LIMIT_PROCESSES, .by_user = true, .reason = "threads count"},
     {RLIMIT_NOFILE, "files", LIMIT_OPEN_FILES, .reason = "descriptors of one process"},
     {RLIMIT_FSIZE, "file size", LIMIT_DISK, .reason = "no sparse files beyond the disk limit"},
     {RLIMIT_STACK, "stack", -1, 8 << 20, .reason = "of the main thread"},
     {RLIMIT_CORE, "core", -1, 0, .reason = "no core files"},
-    {RLIMIT_MEMLOCK, "locked memory", -1, 0, .reason = "nothing is pinned"},
-    {RLIMIT_MSGQUEUE, "queues", -1, 0, .reason = "no POSIX message queues"},
-    {RLIMIT_SIGPENDING, "signals", -1, 64, .reason = "queued signals are kernel memory"},
+    {RLIMIT_MEMLOCK, "locked memory", -1, 0, .by_user = true, .reason = "nothing is pinned"},
+    {RLIMIT_MSGQUEUE, "queues", -1, 0, .by_user = true, .reason = "no POSIX message queues"},
+    {RLIMIT_SIGPENDING, "signals", -1, 64, .by_user = true, .reason = "queued signals are kernel memory"},
     {RLIMIT_RTPRIO, "rt", -1, 0, .reason = "no real-time priorities"},
     {RLIMIT_NICE, "nice", -1, 0, .reason = "no better priority"},
 };

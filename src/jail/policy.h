@@ -4,6 +4,7 @@
 
 #include "jail.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -94,6 +95,7 @@ struct rlimit_row {
     const char *name;
     int limit;      /* enum limit, or -1: fixed */
     uint64_t value; /* the fixed value */
+    bool by_user;   /* counted for all of a user's processes together, not for each */
     const char *reason;
 };
 

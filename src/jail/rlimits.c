@@ -105,12 +105,7 @@ static int set_row(const struct jail_plan *plan, size_t i, const struct limits *
  * run had queued would be missing to others. */
 static bool is_inherited(const struct rlimit_row *row)
 {
-    static const int by_user[] = {RLIMIT_NPROC, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING};
-    for (size_t i = 0; i < COUNT(by_user); i++) {
-        if (row->resource == by_user[i])
-            return false;
-    }
-    return row->limit < 0;
+    return row->limit < 0 && !row->by_user;
 }
 
 int rlimits_arm(const struct jail_plan *plan, struct fault *fault)

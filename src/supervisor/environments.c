@@ -19,7 +19,8 @@
 enum { LOOK_US = 2000000 };
 
 /* Environments that need no section: what they preload of it is what is installed. The first is always there, the
- * others where the first of their packages is. */
+ * others where the first of their packages is. A clone pays for all that its zygote has warm, so each has tiers: rows
+ * with the beginnings of its list, for scripts that import no more of it. */
 static const struct {
     const char *name;
     struct {
@@ -29,9 +30,6 @@ static const struct {
     {"default", {{NULL, NULL}}},
     {"data", {{"numpy", "numpy"}, {"pandas", "pandas"}, {"matplotlib", "matplotlib.pyplot"}}},
 };
-
-/* A clone pays for all that its zygote has warm, so an environment with the usual list has tiers: rows with the
- * beginnings of that list, for scripts that import no more of it. */
 
 static const char *python_of(const struct settings *settings, const struct environment_settings *wanted)
 {
